@@ -55,6 +55,7 @@ func (w asciiWriter) Write(b []byte) (int, error) {
 }
 
 func newMachine(ctx context.Context, c client, o Options) *machine {
+	o.Plain = true
 	m := &machine{model: newModel(ctx, c, o, styles{})}
 	m.later = func(time.Duration, tea.Msg) tea.Cmd { return nil }
 	m.paused = true // nothing comes by itself
@@ -139,6 +140,13 @@ func (m *machine) Filter(words string) {
 	}
 }
 
+// Below goes back from a token that is shown to the rows below it: numbers are theirs.
+func (m *machine) Below() {
+	if m.screen().place() == onToken && len(m.stack) > 1 {
+		m.run(m.back())
+	}
+}
+
 func (m *machine) Row(n int) bool {
 	r, ok := m.screen().(rows)
 	if !ok || n < 1 {
@@ -155,6 +163,11 @@ func (m *machine) Marks() int {
 		return r.marksSet()
 	}
 	return 0
+}
+
+func (m *machine) All() bool {
+	r, ok := m.screen().(rows)
+	return ok && r.markedWhole()
 }
 
 func (m *machine) Marked(n int) bool {
@@ -277,6 +290,8 @@ func (t *table[T]) numbered(n int) (tea.Cmd, bool) {
 	return t.list.To(t.told[n])
 }
 
+func (t *table[T]) markedWhole() bool { return t.whole }
+
 func (t *table[T]) markedAt(n int) bool {
 	if n < 0 || n >= len(t.told) {
 		return false
@@ -289,6 +304,9 @@ func (t *table[T]) markedAt(n int) bool {
 func (t *table[T]) spoken(height int) []string {
 	shown, _ := t.list.Visible(height)
 	out := []string{t.position(1 << 10)}
+	if t.filter.Value != "" {
+		out = append(out, "filter: "+text.Escape(t.filter.Value)+"; filter alone lists all again")
+	}
 	t.told = nil
 	for n, row := range shown {
 		t.told = append(t.told, t.id(row))
@@ -298,7 +316,7 @@ func (t *table[T]) spoken(height int) []string {
 		}
 		out = append(out, fmt.Sprintf("%d. %s%s", n+1, mark, listing.Spoken(t.cols, row)))
 	}
-	for _, l := range t.remark() {
+	for _, l := range t.remark(1 << 10) {
 		out = append(out, plain.Spoken(l))
 	}
 	if s := plain.Spoken(t.silence()); len(shown) == 0 && s != "" {

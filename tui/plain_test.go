@@ -11,6 +11,7 @@ import (
 	"time"
 	"unicode"
 
+	tea "github.com/charmbracelet/bubbletea"
 	"github.com/charmbracelet/x/exp/golden"
 
 	"gatehouse/server/api"
@@ -239,4 +240,91 @@ func TestPlainHasEveryAction(t *testing.T) {
 			t.Errorf("%s: %s\n%s", k, line, out)
 		}
 	}
+}
+
+// TestPlainShowKeepsTheListing: the words of the help, in their order. The rows of the
+// listing keep their numbers while a token is shown.
+func TestPlainShowKeepsTheListing(t *testing.T) {
+	f := people()
+	out := converse(t, f, Options{}, box.Glance, "tokens alice", "show 2", "mark 1-2", "revoke", "n", "show 1", "show 3", "revoke 3", "unmark", "mark all", "mark 1", "tokens")
+	for _, want := range []string{"2 marked.", "Revoke 2 tokens for good?", "2 rows are marked, and revoke is about those", "All 3 that match are marked: unmark first", "filter: alice; filter alone lists all again"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("it does not say %q:\n%s", want, out)
+		}
+	}
+	if len(f.changes) > 0 {
+		t.Errorf("changed %q", f.changes)
+	}
+}
+
+// TestPlainMore: each row is listed once, also on a last page that is short, and then it
+// says that there are no more.
+func TestPlainMore(t *testing.T) {
+	for _, n := range []int{20, 45, 60, 450} {
+		lines := []string{"tokens"}
+		for range n/plainRows + 1 {
+			lines = append(lines, "more")
+		}
+		out := converse(t, many(n), Options{}, box.Glance, lines...)
+		f := many(n)
+		for _, tk := range f.tokens {
+			if got := strings.Count(out, tk.ID); got != 1 {
+				t.Fatalf("%d rows: %s is listed %d times", n, tk.ID, got)
+			}
+		}
+		if !strings.Contains(out, "There are no more.") {
+			t.Errorf("%d rows: it does not say where they end", n)
+		}
+	}
+}
+
+// TestAWholeTokenIsNotKept: of a token that is pasted where a name is looked for, only the
+// id stays.
+func TestAWholeTokenIsNotKept(t *testing.T) {
+	whole := id(1) + strings.Repeat("0123456789abcdef", 15)[:228]
+	for _, keys := range []string{"2/", "1<ctrl+p>", "4/"} {
+		d := drive(t, people(), Options{})
+		d.press(keys)
+		d.paste("user:ada " + whole + " x")
+		d.send(tea.WindowSizeMsg{Width: 400, Height: 30})
+		d.want("user:ada " + id(1) + " x")
+		d.wantNot(whole[28:])
+	}
+	d := drive(t, people(), Options{})
+	d.press("2/")
+	d.merged(whole)
+	d.want("/ "+id(1)+"_", "1 token matches")
+}
+
+// TestSpaceAfterAllTakesOneOut: what A marked can be marked one by one from there on.
+func TestSpaceAfterAllTakesOneOut(t *testing.T) {
+	f := people()
+	d := drive(t, f, Options{})
+	d.press("2/alice<enter>A ")
+	d.want("one by one")
+	d.press("R")
+	d.want("Revoke 2 tokens for good?")
+	d = drive(t, many(3000), Options{})
+	d.press("2/user<enter>A R")
+	d.want("Revoke all 3,000 tokens that match user")
+}
+
+// TestAnErrorInTheFilterIsReadable: what to do is at the end of what is wrong, and seen.
+func TestAnErrorInTheFilterIsReadable(t *testing.T) {
+	_, c := real(t, 2, 4)
+	d := drive(t, unfollowed{c}, Options{})
+	for _, size := range []tea.WindowSizeMsg{{Width: 60, Height: 12}, {Width: 120, Height: 35}} {
+		d.send(size)
+		d.press("2<esc>/from:x.y")
+		d.want("2001:db8::/32")
+		d.press("<esc>")
+	}
+}
+
+// TestARemovedUser is said to be removed, in the pane and on the page.
+func TestARemovedUser(t *testing.T) {
+	_, c := real(t, 2, 4)
+	d := drive(t, unfollowed{c}, Options{})
+	d.run(d.push(newUserTokens(d.model, api.User{UID: "gone@example.com"})))
+	d.want("This user was removed")
 }

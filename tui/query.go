@@ -7,6 +7,7 @@ import (
 	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
+	"github.com/charmbracelet/x/ansi"
 
 	"gatehouse/server/api"
 	"gatehouse/tui/listing"
@@ -141,15 +142,21 @@ func (t *table[T]) misread() bool {
 
 // remark returns what to say about the filter, under it: what is wrong with it, or how
 // its last word may continue.
-func (t *table[T]) remark() []string {
+func (t *table[T]) remark(width int) (out []string) {
 	if t.misread() {
-		return []string{t.m.st.warn.Render("   ! " + say.Error(t.list.Err()))}
+		for n, l := range strings.Split(ansi.Wrap(say.Error(t.list.Err()), max(width-6, 20), ""), "\n") {
+			out = append(out, t.m.st.warn.Render([]string{"   ! ", "     "}[min(n, 1)]+l))
+		}
+		return out[:min(len(out), remarkMost)]
 	}
 	if t.editing && t.hint != "" {
 		return []string{t.m.st.heads.Render("   " + t.hint)}
 	}
 	return nil
 }
+
+// remarkMost is how many lines what is wrong with a filter may take.
+const remarkMost = 4
 
 func (t *table[T]) view() listing.View { return t.View(t.filter.Value) }
 

@@ -85,6 +85,7 @@ type rows interface {
 
 	numbered(n int) (tea.Cmd, bool) // puts the cursor on a row that spoken has numbered, from 0
 	markedAt(n int) bool            // it is marked
+	markedWhole() bool              // all that match are, as one set
 	marksSet() int                  // how many
 	setFilter(string) tea.Cmd       // instead of the one there is
 	spoken(height int) []string     // the rows in words

@@ -3,6 +3,7 @@ package tui
 import (
 	"context"
 	"io"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -29,6 +30,7 @@ type table[T any] struct {
 	cols  []listing.Column[T]
 	query func(listing.View) (listing.Order[T], listing.Source[T]) // takes all it needs of the screen when it is called
 	empty func(words string) string                                // what to say when there are no rows
+	gone  string                                                   // what to say when what it is about is gone
 	noun  string                                                   // a row
 	forms []api.FilterForm                                         // the filters that it takes
 
@@ -54,6 +56,7 @@ func newTable[T any](m *model, cols []listing.Column[T], query func(listing.View
 	m.lists++
 	o, s := query(t.view())
 	t.list = listing.New(m, m.lists, o, s)
+	t.list.Apart = m.o.Plain
 	return t
 }
 
@@ -113,9 +116,15 @@ func (t *table[T]) toggle() tea.Cmd {
 	switch {
 	case !ok:
 		return nil
-	case t.whole:
-		t.m.say("All that match are marked: esc unmarks them.")
+	case t.whole && !t.list.Whole():
+		t.m.say("All that match are marked, too many to take one out: esc unmarks them.")
 		return nil
+	case t.whole: // from here on, each has a mark of its own
+		t.whole = false
+		for _, row := range t.list.Rows() {
+			t.marks[t.id(row)] = row
+		}
+		t.m.say("All but this one are marked, one by one. What matches from now on is not.")
 	}
 	if id := t.id(row); t.marked(row) {
 		delete(t.marks, id)
@@ -184,7 +193,7 @@ func (t *table[T]) exported() box.Listing {
 // body draws the line of the filter and the order, the heads and the rows.
 func (t *table[T]) body(width, height int) []string {
 	var out []string
-	remark := t.remark()
+	remark := t.remark(width)
 	line := height >= roomy || t.editing || t.filter.Value != "" || t.Changed()
 	lines := max(height-1-len(remark)-btoi(line), 1)
 	rows, current, parts := t.visible(lines)
@@ -295,7 +304,9 @@ func (t *table[T]) silence() string {
 	switch {
 	case t.list.Err() != nil && say.Unreachable(t.list.Err()):
 		return "Nothing to show until a server answers."
-	case t.list.Err() != nil && len(t.remark()) > 0:
+	case t.gone != "" && api.Refused(t.list.Err(), http.StatusNotFound):
+		return t.gone
+	case t.list.Err() != nil && len(t.remark(1<<10)) > 0:
 		return ""
 	case t.list.Err() != nil:
 		return "! " + say.Error(t.list.Err()) + "  (r asks again)"

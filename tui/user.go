@@ -40,6 +40,7 @@ func newUserTokens(m *model, u api.User) *userTokens {
 			s.cols[n].Min = 7 // the last use then fits into the narrowest pane
 		}
 	}
+	s.gone = "This user was removed, or has another uid now."
 	s.empty = absence("This user has no tokens.", "No token of this user matches")
 	return s
 }

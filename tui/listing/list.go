@@ -31,6 +31,7 @@ type List[T any] struct {
 	win             window[T]
 	at, top, height int  // the row of the cursor, the first one shown, how many are shown
 	pending         int  // moves that wait for rows
+	Apart           bool // pages have no row in common, and the last one may be short
 	another         bool // the rows still belong to the previous listing
 
 	asked    question // the open one
@@ -162,9 +163,18 @@ func (l *List[T]) To(id string) (cmd tea.Cmd, ok bool) {
 	return l.Move(i - l.at), true
 }
 
-// Page moves by n screens; the cursor stays on its line of the screen.
+// Page moves by n screens; the cursor stays on its line of the screen. A row of the screen
+// before stays in view, except with Apart.
 func (l *List[T]) Page(n int) tea.Cmd {
-	n *= max(l.height-1, 1)
+	step := max(l.height-1, 1)
+	if l.Apart {
+		step = l.height
+		if n > 0 && l.win.end && l.top+step >= len(l.win.rows) {
+			return nil // the last page, which may be short
+		}
+		l.at = l.top
+	}
+	n *= step
 	l.top = max(l.top+n, 0)
 	return l.Move(n)
 }
@@ -211,7 +221,10 @@ func (l *List[T]) Visible(height int) (rows []T, current int) {
 	if height < 1 { // never drawn
 		return nil, 0
 	}
-	l.top = min(l.top, l.at, max(n-height, 0))
+	l.top = min(l.top, l.at)
+	if !l.Apart {
+		l.top = min(l.top, max(n-height, 0))
+	}
 	l.top = max(l.top, l.at-height+1, 0)
 	return l.win.rows[l.top:min(l.top+height, n)], l.at - l.top
 }

@@ -27,8 +27,10 @@ type Machine interface {
 	Presets() []string    // the names of Review's presets
 	Preset(s string) bool // goes to one; false: no preset has that name
 	Filter(words string)
+	Below()                          // goes back from a token that is shown to the rows it was listed in
 	Row(n int) bool                  // puts the cursor on the row that Lines gave this number; false: it is gone, or there was none
 	Marks() int                      // how many rows are marked
+	All() bool                       // all that match are marked, as one set
 	Marked(n int) bool               // whether a numbered row is marked
 	Does(key string) (aims, ok bool) // whether the key does something here, and whether it acts on the row under the cursor
 	Press(key string)
@@ -167,19 +169,25 @@ func (c *console) do(line string) {
 	case word == "list":
 		c.list()
 	case word == "more" || word == "less":
+		before := c.m.Lines()
 		c.m.Press(map[string]string{"more": "pgdown", "less": "pgup"}[word])
-		c.list()
+		if after := c.m.Lines(); !slices.Equal(before, after) {
+			c.say(after...)
+		} else {
+			c.say("There are no more.")
+		}
 	case word == "filter":
 		c.m.Filter(rest)
 		c.list()
 	case word == "show":
-		if c.row(word, rest) {
+		if c.m.Below(); c.row(word, rest) {
 			c.m.Press("enter")
 			if _, kind := c.m.Question(); kind == None {
 				c.list()
 			}
 		}
 	case word == "mark":
+		c.m.Below()
 		c.mark(rest)
 	case word == "unmark":
 		for c.m.Marks() > 0 {
@@ -201,6 +209,9 @@ func (c *console) act(word, rest string) {
 		return
 	}
 	a := actions[n]
+	if rest != "" {
+		c.m.Below()
+	}
 	if a.key == "R" && rest == "all" {
 		if rest = ""; !c.markAll() {
 			return
@@ -256,6 +267,10 @@ func (c *console) mark(rest string) {
 		if c.markAll() {
 			c.say(fmt.Sprintf("%d marked: all that match.", c.m.Marks()))
 		}
+		return
+	}
+	if c.m.All() {
+		c.say(fmt.Sprintf("All %d that match are marked: unmark first, to mark only some.", c.m.Marks()))
 		return
 	}
 	for _, part := range strings.FieldsFunc(rest, func(r rune) bool { return r == ',' || r == ' ' }) {
@@ -337,7 +352,15 @@ func (c *console) question() bool {
 }
 
 func (c *console) help() {
-	fmt.Fprintf(c.out, help+"\n", strings.Join(c.m.Presets(), ", "))
+	for _, l := range strings.Split(fmt.Sprintf(help, strings.Join(c.m.Presets(), ", ")), "\n") {
+		word, _, _ := strings.Cut(l, " ")
+		if key := map[string]string{"new": "n", "export": "e"}[word]; key != "" {
+			if _, ok := c.m.Does(key); !ok {
+				continue
+			}
+		}
+		c.say(l)
+	}
 	for _, a := range actions {
 		if _, ok := c.m.Does(a.key); ok {
 			fmt.Fprintf(c.out, "%-40s%s\n", a.word, a.help)

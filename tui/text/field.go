@@ -1,6 +1,7 @@
 package text
 
 import (
+	"regexp"
 	"strings"
 	"unicode"
 
@@ -42,7 +43,12 @@ func (f *Field) Add(s string) {
 	if r := []rune(f.Value + s); len(r) <= fieldMax {
 		f.Value = string(r)
 	}
+	f.Value = wholeToken.ReplaceAllString(f.Value, "$1")
 }
+
+// wholeToken is a token. Of one that is pasted, only the id is kept, which finds it: the
+// rest is a secret, and would stand on the screen and be sent as a filter.
+var wholeToken = regexp.MustCompile(`(?i)\b([0-9a-f]{28})[0-9a-f]{228}\b`)
 
 // View shows the end of the line, where typing happens, in at most width
 // columns.
