@@ -227,6 +227,8 @@ func TestGateMoves(t *testing.T) {
 		{config.Gate{Listen: "unix:" + filepath.Join(dir, "none", "x")}, false, 0o600, first},
 		{config.Gate{Listen: "unix:" + first, SocketGroup: "nobody-knows"}, false, 0o600, first},
 		{config.Gate{Listen: "unix:" + second, SocketGroup: group}, true, 0o660, second},
+		{config.Gate{Listen: "unix:" + first}, true, 0o600, first}, // which the first one, still ending, must not remove
+		{config.Gate{Listen: "unix:" + second}, true, 0o600, second},
 	} {
 		cfg := *h.config()
 		cfg.Gate = c.gate

@@ -158,17 +158,17 @@ func (l *Listener) serve(d *door) {
 	}()
 }
 
-// shut lets the requests of a door under way finish. The caller holds the lock.
+// shut gives up an address at once, so that it can be taken again, and lets the requests of
+// its door under way finish. The caller holds the lock.
 func (l *Listener) shut(at net.Listener) {
 	if at == nil {
 		return
 	}
-	served := false
 	l.doors = slices.DeleteFunc(l.doors, func(d *door) bool {
 		if d.listener != at {
 			return false
 		}
-		served, d.closed = true, true
+		d.closed = true
 		go func() {
 			end, cancel := context.WithTimeout(context.Background(), stopTimeout)
 			defer cancel()
@@ -176,9 +176,7 @@ func (l *Listener) shut(at net.Listener) {
 		}()
 		return true
 	})
-	if !served {
-		at.Close()
-	}
+	at.Close()
 }
 
 // shareSocket lets the members of [admin] groups reach the socket, and nobody else.

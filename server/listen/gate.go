@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"gatehouse/server/config"
@@ -89,8 +90,9 @@ func openTo(path string, gid int) error {
 // socketListener accepts connections on a unix socket as long as there is room for them.
 type socketListener struct {
 	*net.UnixListener
-	open *Connections
-	path string
+	open   *Connections
+	path   string
+	closed sync.Once
 }
 
 func (l *socketListener) Accept() (net.Conn, error) {
@@ -109,9 +111,12 @@ func (l *socketListener) Accept() (net.Conn, error) {
 // Addr is where the socket was moved to.
 func (l *socketListener) Addr() net.Addr { return &net.UnixAddr{Name: l.path, Net: "unix"} }
 
-// Close removes the socket.
+// Close removes the socket, once: later there may be another one at its path.
 func (l *socketListener) Close() error {
-	err := l.UnixListener.Close()
-	os.Remove(l.path)
+	err := net.ErrClosed
+	l.closed.Do(func() {
+		os.Remove(l.path)
+		err = l.UnixListener.Close()
+	})
 	return err
 }
