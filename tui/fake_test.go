@@ -257,11 +257,15 @@ func (f *fake) RevokeMatching(ctx context.Context, q api.BulkRevocation) iter.Se
 				p.Revoked += n.Revoked
 			}
 			p.Done, p.Stopped = !f.job || p.Revoked == p.Total, !f.job
+			f.job = f.job && !p.Done // it is over before anybody hears of it
 		}
 	}
 }
 
 func (f *fake) StopRevocation(_ context.Context, job string) error {
+	if !f.job {
+		return &api.Error{Status: http.StatusNotFound, Message: "This revocation is over"}
+	}
 	f.job = f.job && job != "job-1"
 	return f.do("")
 }

@@ -171,6 +171,8 @@ func markAllKey(m *model) tea.Cmd {
 	cmd, refused := m.screen().(rows).markAll()
 	if m.refused = refused; refused != "" {
 		m.say(refused)
+	} else if cmd != nil {
+		m.refused = "The users are still being read."
 	}
 	return cmd
 }

@@ -311,6 +311,44 @@ func TestAnotherTokenIsAskedForAgain(t *testing.T) {
 	}
 }
 
+// TestEscStopsBetweenUsers: the job of one user may be over before the server is told to stop
+// it. The next one is then not begun.
+func TestEscStopsBetweenUsers(t *testing.T) {
+	f := people()
+	d := drive(t, f, Options{})
+	d.press("/al<enter>aR")
+	b := d.box.(*box.Revoke)
+	d.hold = true
+	d.press(fmt.Sprintf("%d<enter>", b.Total))
+	for d.box != nil && revokedBy(d.box) == 0 {
+		d.next()
+	}
+	d.press("<esc>")
+	for d.box != nil {
+		d.next()
+	}
+	d.release()
+	live := 0
+	for _, tok := range f.tokens {
+		if tok.State == api.StateLive {
+			live++
+		}
+	}
+	if d.want("Stopped: revoked "); live <= len(f.tokens)-b.Total {
+		t.Errorf("%d of %d tokens live, after %d were named", live, len(f.tokens), b.Total)
+	}
+}
+
+// revokedBy is how many tokens the box has reported.
+func revokedBy(b box.Box) int {
+	w, ok := b.(*box.Work)
+	if !ok {
+		return 0
+	}
+	n, _ := w.Progress()
+	return n
+}
+
 func TestBulkIsCountedWhenItFails(t *testing.T) {
 	for want, err := range map[string]error{
 		"revoked 1,000 tokens; then: The disk is full":                   &api.Error{Status: 503, Message: "The disk is full"},

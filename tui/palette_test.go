@@ -1,10 +1,13 @@
 package tui
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
 	tea "github.com/charmbracelet/bubbletea"
+
+	"gatehouse/server/api"
 )
 
 // TestPalette: the palette does by name what the keys do, and asks just as much before a
@@ -89,6 +92,27 @@ func TestARefusedAKeepsRFromOneRow(t *testing.T) {
 	}
 	d.press("jR")
 	d.want("Revoke 1 token for good?")
+
+	d = drive(t, people(), Options{}) // the only one that matches is taken out
+	d.press("2/alina<enter>A R")
+	if d.want("Nothing is marked any more."); d.box != nil {
+		t.Errorf("the one that was taken out: %T", d.box)
+	}
+
+	f := people()
+	for n := range 1001 {
+		f.users = append(f.users, api.User{UID: fmt.Sprintf("many%d@example.com", n), State: api.StateActive})
+	}
+	d = drive(t, f, Options{})
+	d.press("1/many<enter>")
+	d.hold = true
+	d.press("AR")
+	d.want("still being read")
+	d.release()
+	d.press("R")
+	if d.want("More than 1,000 users match: filter first."); d.box != nil {
+		t.Errorf("more than can be marked: %T", d.box)
+	}
 }
 
 // TestNoticesLeave: what was said before a box was opened does not stand under it.

@@ -165,6 +165,8 @@ func (m *machine) Marks() int {
 	return 0
 }
 
+func (m *machine) Refused() bool { return m.refused != "" }
+
 func (m *machine) All() bool {
 	r, ok := m.screen().(rows)
 	return ok && r.markedWhole()

@@ -124,7 +124,10 @@ func (t *table[T]) toggle() tea.Cmd {
 		for _, row := range t.list.Rows() {
 			t.marks[t.id(row)] = row
 		}
-		t.m.say("All but this one are marked, one by one. What matches from now on is not.")
+		if t.m.say("All but this one are marked, one by one. What matches from now on is not."); len(t.marks) == 1 {
+			t.m.refused = "Nothing is marked any more."
+			t.m.say(t.m.refused)
+		}
 	}
 	if id := t.id(row); t.marked(row) {
 		delete(t.marks, id)

@@ -195,10 +195,13 @@ func (s *users) answer(msg tea.Msg) tea.Cmd {
 	s.m.heard(a.answer.Err)
 	switch {
 	case a.answer.Err != nil:
+		s.m.refused = "The users could not be read."
 		s.m.complain(a.answer.Err)
 	case len(a.answer.Rows) > markMost:
-		s.m.say("More than " + say.Number(markMost) + " users match: filter first.")
+		s.m.refused = "More than " + say.Number(markMost) + " users match: filter first."
+		s.m.say(s.m.refused)
 	default:
+		s.m.refused = ""
 		for _, u := range a.answer.Rows {
 			s.marks[u.UID] = u
 		}

@@ -27,7 +27,8 @@ type Revoke struct {
 	asked    time.Time // since when it can be answered
 	err      error
 	revocation.Doomed
-	Typed string // of their number
+	Typed  string // of their number
+	before int    // how many were revoked before it asked again
 }
 
 // doomedMsg is the answer that a Revoke waits for.
@@ -80,7 +81,11 @@ func (b *Revoke) Key(k Key) tea.Cmd {
 	}
 	b.cancel()
 	b.host.Close()
-	b.host.Say("Cancelled: nothing was revoked.")
+	if b.before > 0 {
+		b.host.Say("Cancelled: " + say.Count(b.before, "token") + " revoked before, and no more.")
+	} else {
+		b.host.Say("Cancelled: nothing was revoked.")
+	}
 	return nil
 }
 

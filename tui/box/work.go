@@ -69,8 +69,8 @@ func (b *Work) Key(k Key) tea.Cmd {
 	return b.tell()
 }
 
-// tell asks the server to stop its job, once the job's name is known. A revocation in
-// batches has no job: heard ends it after the batch.
+// tell asks the server to stop its job, once the job's name is known. In batches, and between
+// two users, there is no job: heard ends it there.
 func (b *Work) tell() tea.Cmd {
 	if b.told == b.progress.Job {
 		return nil
@@ -87,7 +87,8 @@ func (b *Work) tell() tea.Cmd {
 func (b *Work) Answer(msg tea.Msg) tea.Cmd {
 	switch msg := msg.(type) {
 	case stopMsg:
-		if msg.box == b.id && msg.err != nil {
+		// A job that is not there any more is over. If others follow, heard ends it before them.
+		if msg.box == b.id && msg.err != nil && !api.Refused(msg.err, http.StatusNotFound) {
 			b.stopping, b.told = false, "" // esc asks again
 			b.host.Complain(msg.err)
 		}
@@ -123,9 +124,10 @@ func (b *Work) end(w workMsg) tea.Cmd {
 	b.host.Close()
 	if api.Refused(w.err, http.StatusConflict) && (b.r.Match != nil || len(b.r.UIDs) > 0) && !b.stopping { // others match by now than were agreed to
 		again, cmd := NewRevoke(b.host, b.r)
+		again.before = b.progress.Revoked
 		b.host.Open(again)
 		b.host.Complain(w.err)
-		return cmd
+		return tea.Batch(cmd, b.host.Revoked())
 	}
 	p := b.progress
 	switch left := b.total - p.Revoked; {

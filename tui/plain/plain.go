@@ -30,6 +30,7 @@ type Machine interface {
 	Below()                          // goes back from a token that is shown to the rows it was listed in
 	Row(n int) bool                  // puts the cursor on the row that Lines gave this number; false: it is gone, or there was none
 	Marks() int                      // how many rows are marked
+	Refused() bool                   // A was refused, or has no answer yet
 	All() bool                       // all that match are marked, as one set
 	Marked(n int) bool               // whether a numbered row is marked
 	Does(key string) (aims, ok bool) // whether the key does something here, and whether it acts on the row under the cursor
@@ -258,7 +259,7 @@ func (c *console) markAll() bool {
 		return false
 	}
 	c.m.Press("A")
-	return c.m.Marks() > 0
+	return c.m.Marks() > 0 && !c.m.Refused()
 }
 
 // mark marks rows: 3, 2-5, or several of these, or all that match.

@@ -144,7 +144,8 @@ func (d *Doomed) look(ctx context.Context, c Server) error {
 }
 
 // Revoke revokes them, and yields its progress. It stops when the reader breaks off,
-// except for a job of the server, which the client's StopRevocation stops. Of sets, it
+// except for a job of the server, which the client's StopRevocation stops. Each user is a
+// job; between two of them, and without one, the progress names no job. Of sets, it
 // revokes what was agreed to: if others match by now, the error is a 409.
 func (d Doomed) Revoke(ctx context.Context, c Server) iter.Seq2[api.Progress, error] {
 	if len(d.sets) == 0 {
@@ -155,11 +156,12 @@ func (d Doomed) Revoke(ctx context.Context, c Server) iter.Seq2[api.Progress, er
 			yield(api.Progress{}, err)
 			return
 		}
-		all := api.Progress{Total: d.Total}
-		for _, s := range d.sets {
-			if s.Rows == 0 {
-				continue
-			}
+		sets := slices.DeleteFunc(slices.Clone(d.sets), func(s set) bool { return s.Rows == 0 })
+		all := api.Progress{Total: d.Total, Done: len(sets) == 0}
+		if all.Done {
+			yield(all, nil)
+		}
+		for n, s := range sets {
 			before, ended := all.Revoked, false
 			for p, err := range c.RevokeMatching(ctx, api.BulkRevocation{Filters: s.query.Filters, Words: s.query.Words, Set: s.Set, At: s.At}) {
 				if api.Refused(err, http.StatusConflict) && before > 0 {
@@ -174,9 +176,11 @@ func (d Doomed) Revoke(ctx context.Context, c Server) iter.Seq2[api.Progress, er
 			if !ended {
 				return // the connection was lost
 			}
+			all.Job, all.Done = "", n == len(sets)-1 // between two users it can be stopped without the server
+			if !yield(all, nil) {
+				return
+			}
 		}
-		all.Done = true
-		yield(all, nil)
 	}
 }
 
