@@ -58,8 +58,8 @@
 // at most once a minute. A power failure loses what the kernel had not yet written.
 //
 // A stop also leaves what queries ask for (the file "facts", see package order). It is used
-// only if log, log of uses and index are exactly as that stop has left them, and it is
-// removed before anything changes. Everything in it is in the index too.
+// only if the logs end where that stop has left them and it closed the index, and it is
+// removed before anything changes. Everything in it is in the index and the log of uses too.
 //
 // An index that is filled again has uses and recent files as of the last checkpoint, and
 // the uses that are still in their log. It has no sessions and no expiring values, such as

@@ -159,5 +159,5 @@ func (s *Store) OpenedFile(owner UserID, f File) error { return s.unlogged.files
 // Files lists a user's recent files, the newest first.
 func (s *Store) Files(owner UserID) ([]File, error) { return s.unlogged.files.List(owner) }
 
-// Memory returns what is remembered for a while: values and attempts under a name.
+// Expiring returns what is remembered for a while: values and attempts under a name.
 func (s *Store) Expiring() *unlogged.Expiring { return &s.unlogged.expiring }

@@ -5,8 +5,8 @@ import (
 	"gatehouse/storage/record"
 )
 
-// dead has the tokens that have a record but are not in the table: the revoked ones, and
-// those of removed users.
+// dead has the tokens that have a record but are not in the table: the revoked ones, those of
+// removed users, and those of keys that the keyring does not have.
 type dead struct {
 	part
 	rows []deadRow // by number
@@ -16,7 +16,7 @@ type dead struct {
 type deadRow struct {
 	used    record.LastUse
 	owner   uint32
-	revoked int64 // 0: only its owner was removed
+	revoked int64 // ms; 0: it is not revoked
 	gone    bool  // it no longer has a record
 }
 

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"gatehouse/storage/disk"
 	"gatehouse/storage/journal"
@@ -237,6 +238,61 @@ func TestFileUnsure(t *testing.T) {
 	}
 	if h.reads["TokensIn"] < 256 || h.reads["UsersIn"] != 256 {
 		t.Errorf("the file was used: %v", h.reads)
+	}
+}
+
+// TestUsersUnreadable: if the users can be read neither from the file nor from the index,
+// nothing is collected for ever, and the index is not read again and again.
+func TestUsersUnreadable(t *testing.T) {
+	h := newHouse(t, 37)
+	h.ask("at first")
+	f, err := order.OpenFile(h.stop(), seals)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	h.restart()
+	clear(h.reads)
+	h.noUsers = errors.New("the record is damaged")
+	h.views.Resume(f, func() bool { return false }, func() int64 { return math.MaxInt64 })
+	h.run()
+	collects := func() (yes bool) {
+		h.views.NoteUser(0, record.User{})
+		h.views.NoteUses(func() []table.Sight { yes = true; return nil })
+		return yes
+	}
+	id := anyOf(h.rand, h.tokens).id
+	for end := time.Now().Add(time.Minute); ; {
+		for range 2048 {
+			h.views.NoteToken(id)
+		}
+		h.mu.Lock()
+		read, all := h.reads["UsersIn"], h.reads["TokensIn"]
+		h.mu.Unlock()
+		if all == 256 && read > 0 {
+			break // the tokens are read all the same
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d parts of the tokens were read", all)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	h.mu.Lock()
+	before := h.reads["UsersIn"]
+	h.mu.Unlock()
+	for range 50 {
+		h.views.NoteUser(0, record.User{})
+	}
+	if !collects() {
+		t.Error("changes of the tokens, which are known, are not noted")
+	}
+	if _, err := h.views.People(); !errors.Is(err, h.noUsers) {
+		t.Errorf("got %v, want the fault", err)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.reads["UsersIn"] > before+256 {
+		t.Errorf("the users were read %d times", h.reads["UsersIn"]-before)
 	}
 }
 

@@ -39,15 +39,15 @@ type TokenFilter struct {
 }
 
 // Match selects tokens by properties that the table does not hold. A token must satisfy all
-// that is set. The functions must not call the store; a search calls each once for every
-// different value, and again for tokens whose records it reads.
+// that is set. The functions must not call the store; a search calls each about
+// once for every different value, or owner, and again for tokens whose records it reads.
 type Match struct {
 	Created, Ends Span // when the token was created, and when it ends, by itself or with its key
 	Name, By      func(string) bool
 	Limits        func(scopes []string, addresses []netip.Prefix) bool
 	Seen          []netip.Prefix // it was seen in each of them
 	Owner         func(*Person) bool
-	State         func(record.UserState) bool // of the owner. It is not asked about revoked tokens
+	State         func(record.UserState) bool // of the owner. Its answer does not matter for revoked tokens
 	Search        []string                    // folded, at most MostWords: each is in the owner's uid or name, or in the token's name or id
 	Done          <-chan struct{}             // once it is closed, the search ends, and what it has found is not all
 }

@@ -286,7 +286,7 @@ func (j *judge) all(v verdict, id keys.ID) bool {
 // takesRecord reports whether the match takes a token as it was read.
 func (j *judge) takesRecord(t *record.Token, owner uint32) bool {
 	m, v := j.match, j.owner(owner)
-	if v&refused != 0 || v&notLive != 0 && t.Revoked == 0 && !j.removed(owner) {
+	if !j.takesOwner(owner, t.Revoked) {
 		return false
 	}
 	ends := record.Earlier(t.Expires, j.ends[t.ID[0]])
@@ -305,6 +305,13 @@ func (j *judge) takesRecord(t *record.Token, owner uint32) bool {
 	}
 	name := j.ofName(t.Name)
 	return name&refused == 0 && j.all(v|name, t.ID)
+}
+
+// takesOwner reports whether the match takes a token of this owner, revoked at a time in ms; 0:
+// it is not revoked, but may be of an owner who was removed, or of a key that is gone.
+func (j *judge) takesOwner(owner uint32, revoked int64) bool {
+	v := j.owner(owner)
+	return v&refused == 0 && (v&notLive == 0 || revoked != 0 || j.removed(owner))
 }
 
 // removed reports whether an owner was removed.

@@ -125,21 +125,22 @@ type notes[T any] struct {
 // After manyNotes notes, Run applies them even if no query comes.
 const manyNotes = 1024
 
-func (n *notes[T]) add(list ...T) {
+// add returns how many notes there are now.
+func (n *notes[T]) add(list ...T) int {
 	if len(list) == 0 || !n.on.Load() {
-		return
+		return 0
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.list = append(n.list, list...)
 	before := n.all
-	if n.all += len(list); before/manyNotes == n.all/manyNotes {
-		return
+	if n.all += len(list); before/manyNotes != n.all/manyNotes {
+		select {
+		case n.wake <- struct{}{}:
+		default:
+		}
 	}
-	select {
-	case n.wake <- struct{}{}:
-	default:
-	}
+	return len(n.list)
 }
 
 func (n *notes[T]) empty() bool {

@@ -216,7 +216,7 @@ func (q *question) amongDead(f *facts) error {
 	for list := range slices.Chunk(q.all(p), stretch) {
 		for _, n := range q.matching(p, list) {
 			r := &f.dead.rows[n]
-			if !r.gone && q.sieve.Takes(p.ids[n], r.owner, r.used) && q.owner(r.owner)&refused == 0 && q.found(p, n, r.owner) {
+			if !r.gone && q.sieve.Takes(p.ids[n], r.owner, r.used) && q.takesOwner(r.owner, r.revoked) && q.found(p, n, r.owner) {
 				q.offer(p.ids[n], r.used, p.heads[n].created)
 			}
 		}

@@ -54,7 +54,11 @@ func New(t *table.Table, index Index, live func(key byte) bool, ends func(key by
 // the next query tries again. All tokens must be in the table.
 func (v *Views) Run(all bool, ready func()) {
 	for {
-		if all && v.people.get(v.closing, false, v.readPeople) == nil && v.tokens.get(v.closing, false, v.readTokens) == nil && ready != nil {
+		known := all && v.people.get(v.closing, false, v.readPeople) == nil
+		if all {
+			known = v.tokens.get(v.closing, false, v.readTokens) == nil && known
+		}
+		if known && ready != nil {
 			ready()
 			ready = nil
 		}
@@ -63,7 +67,7 @@ func (v *Views) Run(all bool, ready func()) {
 		case <-v.closing:
 			return
 		}
-		if !all { // nobody may ever ask
+		if !known { // nobody may ever ask, or it can't be read
 			v.people.giveUp()
 			v.tokens.giveUp()
 		}
@@ -80,10 +84,13 @@ func (v *Views) NoteToken(id keys.ID) { v.tokens.notes.add(table.Sight{ID: id}) 
 // NoteUses records where these tokens were used. The flusher calls it before they leave
 // the table's unsaved tokens, and when it has recovered uses at a start.
 func (v *Views) NoteUses(unsaved func() []table.Sight) {
-	if v.tokens.notes.on.Load() {
-		v.tokens.notes.add(unsaved()...)
+	if v.tokens.notes.on.Load() && v.tokens.notes.add(unsaved()...) > mostNotes {
+		v.tokens.giveUp()
 	}
 }
+
+// mostNotes is how many uses a copy of the facts is kept for that nobody asks for.
+const mostNotes = 1 << 18
 
 // NoteUser records a user, by number, as a change has left it. The writer calls it.
 func (v *Views) NoteUser(number uint32, u record.User) {

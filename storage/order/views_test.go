@@ -41,6 +41,7 @@ type house struct {
 	reads   map[string]int  // of the index, by method
 	held    <-chan struct{} // while all tokens are read, after midway; nil: it goes on at once
 	fault   error           // of reading tokens
+	noUsers error           // of reading users
 }
 
 type user struct {
@@ -106,6 +107,8 @@ func (h *house) restart() {
 // house implements the index.
 
 func (h *house) Held(id record.UserID, fn func(keys.ID, int64) bool) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.reads["Held"]++
 	for _, t := range h.tokens {
 		if t.owner.id == id && !fn(t.id, t.created) {
@@ -116,6 +119,8 @@ func (h *house) Held(id record.UserID, fn func(keys.ID, int64) bool) error {
 }
 
 func (h *house) Tokens(owner record.UserID, fn func(record.Token)) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	for _, list := range []map[string]*token{h.tokens, h.dead} {
 		for _, t := range list {
 			if t.owner.id == owner {
@@ -186,6 +191,9 @@ func (h *house) UsersIn(first byte, fn func(record.User)) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.reads["UsersIn"]++
+	if h.noUsers != nil {
+		return h.noUsers
+	}
 	for _, u := range h.users {
 		if u.id.Bytes()[0] == first {
 			fn(u.record())
@@ -239,7 +247,7 @@ func (h *house) addToken() {
 func (h *house) revoke(t *token) {
 	delete(h.tokens, t.id.String())
 	h.dead[t.id.String()] = t
-	t.revoked = !t.owner.removed
+	t.revoked = !t.owner.removed && h.rand.IntN(8) > 0 // or the keyring no longer has its key
 	h.table.Remove(t.id)
 	h.views.NoteToken(t.id)
 }
