@@ -119,7 +119,7 @@ func (d Dir) offline(ctx context.Context, become func(dir string) error) (*api.C
 	if err != nil {
 		return nil, err
 	}
-	cfg.TLS, cfg.Gate = config.TLS{}, config.Gate{} // no port is opened
+	cfg.TLS, cfg.Gate, cfg.Metrics.Listen = config.TLS{}, config.Gate{}, "" // no port is opened
 	// A missing file keeps the server from starting, but must not keep anybody from
 	// revoking a token.
 	if err := cfg.CheckFiles(); err != nil {
