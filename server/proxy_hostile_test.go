@@ -2,6 +2,7 @@ package server
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -90,7 +91,14 @@ func (f *front) crowd(t *testing.T) {
 		made := f.h.create(`{}`)
 		all.Go(func() {
 			for range 50 {
-				if err := f.one(&client, made); err != nil {
+				err := f.one(&client, made)
+				for range 3 {
+					if !errors.Is(err, errLost) {
+						break
+					}
+					err = f.one(&client, made)
+				}
+				if err != nil {
 					t.Error(err)
 					return
 				}
@@ -99,6 +107,10 @@ func (f *front) crowd(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// errLost is the answer of a proxy that has lost the answer of Gatehouse, and lets nobody
+// pass. Caddy 2.6 loses some, of net/http's servers too.
+var errLost = errors.New("the answer got lost")
 
 // one is a request of the crowd.
 func (f *front) one(client *http.Client, made api.NewToken) error {
@@ -116,6 +128,9 @@ func (f *front) one(client *http.Client, made api.NewToken) error {
 	var s seen
 	if err == nil && resp.StatusCode == http.StatusOK {
 		err = json.Unmarshal(b, &s)
+	}
+	if f.loses && resp.StatusCode == http.StatusBadGateway {
+		return errLost
 	}
 	if err != nil || s.Length != len(made.ID) || s.Header.Get("X-Auth-Token-Id") != made.ID {
 		return fmt.Errorf("token %s: got %d, %s, %v", made.ID, resp.StatusCode, b, err)
@@ -152,13 +167,14 @@ func (f *front) gone(t *testing.T) {
 // impostors: another server that answers in Gatehouse's place lets nobody in.
 func (f *front) impostors(t *testing.T, secret string) {
 	for what, answer := range map[string]http.HandlerFunc{
-		"500":       func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
-		"404":       http.NotFound,
-		"302":       func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/", http.StatusFound) },
-		"no answer": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
-		"silence":   func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+		"500":                func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
+		"404":                http.NotFound,
+		"302":                func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/", http.StatusFound) },
+		"200 without a name": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) },
+		"no answer":          func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		"silence":            func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
 	} {
-		if what == "silence" && f.waits {
+		if what == "silence" && f.waits || what == "200 without a name" && !f.loses {
 			continue
 		}
 		stop := impostor(t, f.gate, answer)

@@ -37,7 +37,7 @@ func TestKeptConnections(t *testing.T) {
 			program := needProxy(t, c.proxy)
 			h := newHouse(t, func(c *config.Config) { c.TrustedProxies = prefixes("127.0.0.1/32") })
 			gate, accepted, _ := h.serveGate(config.Gate{Listen: "127.0.0.1:0"})
-			f := &front{h: h}
+			f := &front{h: h, loses: proxies[c.proxy].loses}
 			f.url, _ = startProxy(t, c.proxy, program, gate, application(t), c.without...)
 			if n, requests := f.many(t, accepted.n.Load); n <= atOnce+requests/1000 {
 				t.Errorf("%d requests came in %d connections, which is no more than with the manual's", requests, n)

@@ -36,6 +36,7 @@ var proxies = []struct {
 	down                        int      // what clients get while there is no Gatehouse
 	sockets                     []string // how the path of a unix socket begins
 	waits                       bool     // for a silent one, longer than a test should
+	loses                       bool     // it may lose an answer, and then lets nobody pass
 	site                        func(addr string) *strings.Replacer
 	around                      func(site, dir string) string // the whole configuration
 	args                        func(dir, conf string) []string
@@ -53,7 +54,7 @@ var proxies = []struct {
 		args: func(dir, conf string) []string { return []string{"-p", dir, "-e", "stderr", "-c", conf} },
 	},
 	{
-		name: "Caddy", debian: "caddy", program: "caddy", file: "Caddyfile", challenges: 2, down: http.StatusBadGateway, waits: true, sockets: []string{"unix/"},
+		name: "Caddy", debian: "caddy", program: "caddy", file: "Caddyfile", challenges: 2, down: http.StatusBadGateway, waits: true, loses: true, sockets: []string{"unix/"},
 		site: func(addr string) *strings.Replacer { return strings.NewReplacer("app.example.com", "http://"+addr) },
 		around: func(site, _ string) string {
 			return strings.Replace(site, "{\n", "{\n\tadmin off\n\tauto_https off\n", 1)
@@ -84,7 +85,7 @@ func TestProxies(t *testing.T) {
 			program := needProxy(t, i)
 			h := newHouse(t, func(c *config.Config) { c.TrustedProxies = prefixes("127.0.0.1/32") })
 			app := application(t)
-			f := &front{h: h, gate: storagetest.FreePort(t), challenges: p.challenges, down: p.down, waits: p.waits}
+			f := &front{h: h, gate: storagetest.FreePort(t), challenges: p.challenges, down: p.down, waits: p.waits, loses: p.loses}
 			var others atomic.Int64
 			main := h.Server.handlers.main
 			h.Server.handlers.main = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -284,7 +285,7 @@ type front struct {
 	gate             string // where Gatehouse is
 	stop             func() // and how to stop it
 	challenges, down int
-	waits            bool
+	waits, loses     bool
 }
 
 // send sends a request from an address of this host.
