@@ -314,28 +314,33 @@ func TestAnotherTokenIsAskedForAgain(t *testing.T) {
 // TestEscStopsBetweenUsers: the job of one user may be over before the server is told to stop
 // it. The next one is then not begun.
 func TestEscStopsBetweenUsers(t *testing.T) {
-	f := people()
-	d := drive(t, f, Options{})
-	d.press("/al<enter>aR")
-	b := d.box.(*box.Revoke)
-	d.hold = true
-	d.press(fmt.Sprintf("%d<enter>", b.Total))
-	for d.box != nil && revokedBy(d.box) == 0 {
-		d.next()
-	}
-	d.press("<esc>")
-	for d.box != nil {
-		d.next()
-	}
-	d.release()
-	live := 0
-	for _, tok := range f.tokens {
-		if tok.State == api.StateLive {
-			live++
+	for _, answerFirst := range []bool{false, true} { // that the job is over, or its last report
+		f := people()
+		d := drive(t, f, Options{})
+		d.press("/al<enter>aR")
+		b := d.box.(*box.Revoke)
+		d.hold = true
+		d.press(fmt.Sprintf("%d<enter>", b.Total))
+		for d.box != nil && revokedBy(d.box) == 0 {
+			d.next()
 		}
-	}
-	if d.want("Stopped: revoked "); live <= len(f.tokens)-b.Total {
-		t.Errorf("%d of %d tokens live, after %d were named", live, len(f.tokens), b.Total)
+		d.press("<esc>")
+		if answerFirst {
+			slices.Reverse(d.held)
+		}
+		for d.box != nil {
+			d.next()
+		}
+		d.release()
+		live := 0
+		for _, tok := range f.tokens {
+			if tok.State == api.StateLive {
+				live++
+			}
+		}
+		if d.want("Stopped: revoked "); live <= len(f.tokens)-b.Total {
+			t.Errorf("%d of %d tokens live, after %d were named", live, len(f.tokens), b.Total)
+		}
 	}
 }
 

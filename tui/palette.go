@@ -114,11 +114,12 @@ func (b *palette) found() []choice {
 	}
 	var list []scored
 	for _, c := range slices.Concat(b.fixed, b.named) {
-		if how, close, ok := text.Fuzzy(b.typed.Value, c.name, c.hint); ok {
+		// The server found what is named, perhaps by something that is not shown here.
+		if how, close, ok := text.Fuzzy(b.words(), c.name, c.hint); ok || c.kind == named {
 			list = append(list, scored{c, how, close})
 		}
 	}
-	if strings.TrimSpace(b.typed.Value) != "" {
+	if b.words() != "" {
 		slices.SortStableFunc(list, func(x, y scored) int {
 			return cmp.Or(cmp.Compare(y.how, x.how), cmp.Compare(y.close, x.close), cmp.Compare(x.kind, y.kind))
 		})
@@ -162,13 +163,18 @@ func (b *palette) leave() {
 	b.m.box = nil
 }
 
+// words is what is typed, without quotation marks.
+func (b *palette) words() string {
+	return strings.TrimSpace(strings.ReplaceAll(b.typed.Value, `"`, ""))
+}
+
 // look asks the server for users and tokens by what is typed.
 func (b *palette) look() tea.Cmd {
 	b.seq++
 	if b.cancel != nil {
 		b.cancel()
 	}
-	typed := strings.TrimSpace(strings.ReplaceAll(b.typed.Value, `"`, ""))
+	typed := b.words()
 	if len(typed) < nameLetters {
 		return nil
 	}

@@ -64,7 +64,7 @@ func TestPaletteFinds(t *testing.T) {
 		{"export", "export: write"}, {"help", "help: all keys"}, {"revoke", "revoke"}, {"lock", "lock the user"},
 		{"rvk", "revoke"}, {"lck", "lock the user"}, {"expt", "export: write"}, {"stts", "status: how"}, {"tkns", "tokens: all tokens"}, {"rvw", "review: ready-made"}, {"hlp", "help: all keys"},
 		{"re", "review: ready-made"}, {"review: never", "review: never,"}, {"user list --csv", "export: write"},
-		{"alice", "user alice@example.com"}, {"laptop", "token 01"},
+		{"alice", "user alice@example.com"}, {"laptop", "token 01"}, {`"alice`, "user alice@example.com"}, {`"laptop"`, "token 01"},
 	} {
 		d.press("1<ctrl+p>" + c.typed)
 		p := d.box.(*palette)

@@ -159,14 +159,20 @@ func (s *Grants) change(id record.Identity, fn func(g *Grant, there bool) error)
 	if err := fn(&g, there); err != nil {
 		return g, err
 	}
-	if err := s.write(g); err != nil {
-		s.doubted = nil // it may be written
-		return g, err
+	err = s.write(g)
+	kept := g
+	if err != nil { // it may be written all the same
+		var bad error
+		if kept, there, bad = s.Get(id); bad != nil {
+			s.doubted = nil
+		} else if !there {
+			kept = Grant{Identity: id}
+		}
 	}
 	if s.doubted != nil {
-		s.note(g)
+		s.note(kept)
 	}
-	return g, nil
+	return g, err
 }
 
 // note records whether there is a doubt.

@@ -242,7 +242,7 @@ func TestFileUnsure(t *testing.T) {
 }
 
 // TestUsersUnreadable: if the users can be read neither from the file nor from the index,
-// nothing is collected for ever, and the index is not read again and again.
+// changes are not collected forever, and the index is not read again and again.
 func TestUsersUnreadable(t *testing.T) {
 	h := newHouse(t, 37)
 	h.ask("at first")

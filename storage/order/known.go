@@ -162,7 +162,7 @@ func (n *notes[T]) end() {
 	n.take()
 }
 
-// pass reads the index, part by part. While no query waits, one goroutine reads, and rests
+// pass reads the file or the index, part by part. While no query waits, one goroutine reads, and rests
 // most of the time.
 type pass struct {
 	closing <-chan struct{}
@@ -183,7 +183,7 @@ func (p *pass) parts(read func(byte, *worker) error) error {
 	work := func(n int) {
 		w := worker{pass: p, since: time.Now()}
 		for b := next.Add(1) - 1; b < 256; b = next.Add(1) - 1 {
-			if isClosed(p.closing) {
+			if disk.IsClosed(p.closing) {
 				errs[n] = disk.ErrClosed
 			} else {
 				errs[n] = read(byte(b), &w)
@@ -226,7 +226,7 @@ const (
 // work, even work that yields, Go looks only every 10 ms for requests that have come in:
 // beside a search that never slept they took three times as long.
 func (w *worker) rest() {
-	if w.records++; w.records%restEvery == 0 && (w.records%(8*restEvery) == 0 || !isClosed(w.hurried)) {
+	if w.records++; w.records%restEvery == 0 && (w.records%(8*restEvery) == 0 || !disk.IsClosed(w.hurried)) {
 		w.pause()
 	}
 }
@@ -240,7 +240,7 @@ func (w *worker) pauseAfter(work time.Duration) {
 
 func (w *worker) pause() {
 	defer func() { w.since = time.Now() }()
-	if isClosed(w.hurried) {
+	if disk.IsClosed(w.hurried) {
 		time.Sleep(20 * time.Microsecond)
 		return
 	}
@@ -248,14 +248,5 @@ func (w *worker) pause() {
 	case <-time.After(min(restTimes*time.Since(w.since), restMost)):
 	case <-w.hurried:
 	case <-w.closing:
-	}
-}
-
-func isClosed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"slices"
 
+	"gatehouse/storage/disk"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
 	"gatehouse/storage/table"
@@ -107,7 +108,7 @@ func (q *question) rest(tokens int) bool {
 		q.asked = 0
 		rest()
 	}
-	return !isClosed(q.match.Done)
+	return !disk.IsClosed(q.match.Done)
 }
 
 // rest lets other goroutines have the processor, and then other threads: with Gosched alone,

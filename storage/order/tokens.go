@@ -56,7 +56,7 @@ func (v *Views) followTokens(unsaved []table.Sight, stop <-chan struct{}) (*fact
 		return nil, nil
 	}
 	for ids := range slices.Chunk(slices.Collect(maps.Keys(f.unread)), 64) {
-		if isClosed(stop) {
+		if disk.IsClosed(stop) {
 			return nil, disk.ErrClosed
 		}
 		if err := v.readAgain(f, ids); err != nil {

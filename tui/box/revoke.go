@@ -117,13 +117,13 @@ func (b *Revoke) Body(width, height int) []string {
 	case b.err != nil:
 		return append(out, "", " "+b.host.Paint().Warn("! "+text.Cut(say.Error(b.err), width-4)), "", " any key closes")
 	case b.Total == 0:
-		return append(out, "", " What there was is gone, or revoked already.", "", " any key closes")
+		return append(out, "", " There is none, or no longer.", "", " any key closes")
 	}
 	out = append(out, b.Lines(b.host.Now(), width, max(height-len(out)-2, 1), b.host.Paint().Heads, b.host.Paint().Warn)...)
 	if b.MustType() {
 		why := ""
 		if b.InUse > 0 {
-			why = fmt.Sprintf("%s IN USE. ", say.Number(b.InUse))
+			why = b.Used() + " IN USE. "
 		}
 		return append(out, "",
 			b.host.Paint().Warn(text.Cut(fmt.Sprintf(" %sType %d, then enter, to revoke: %s_    esc cancels", why, b.Total, b.Typed), width)))

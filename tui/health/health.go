@@ -81,21 +81,25 @@ func (r Report) Lines(width int) []string {
 // inWords answers "is all well?".
 func (r *Report) inWords(width int) []string {
 	now, later := r.problems[major], r.problems[minor]
+	var out []string
+	warn := func(m level, s string) {
+		out = append(out, r.Paint.Warn(text.Cut("   "+text.Left(m.String(), 4)+s, width)))
+	}
 	switch {
 	case r.Lost:
-		return []string{r.Paint.Warn(text.Cut("   !!  No server answers: what follows is from before.", width)), ""}
+		warn(major, "No server answers: what follows is from before.")
 	case r.Offline:
-		return []string{r.Paint.Warn(text.Cut("   !!  No server runs, so no token works. What follows is of the store itself.", width)), ""}
+		warn(major, "No server runs, so no token works. What follows is of the store itself.")
 	}
-	if len(now)+len(later) == 0 {
-		return []string{r.Paint.Well(text.Cut("   ok  All is well.", width)), ""}
+	switch {
+	case len(now) > 0:
+		warn(major, "Not all is well: look at "+listed(slices.Concat(now, later))+".")
+	case len(later) > 0:
+		warn(minor, "Not all is well: look at "+listed(later)+".")
+	case len(out) == 0:
+		out = append(out, r.Paint.Well(text.Cut("   ok  All is well.", width)))
 	}
-	mark := minor
-	if len(now) > 0 {
-		mark = major
-	}
-	line := "   " + text.Left(mark.String(), 4) + "Not all is well: look at " + listed(slices.Concat(now, later)) + "."
-	return []string{r.Paint.Warn(text.Cut(line, width)), ""}
+	return append(out, "")
 }
 
 // listed joins names as in a sentence, each once.

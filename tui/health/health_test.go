@@ -86,6 +86,34 @@ func TestChecks(t *testing.T) {
 	}
 }
 
+// TestNoServer: without a server nothing is well, and what else is wrong is said too.
+func TestNoServer(t *testing.T) {
+	full := sound()
+	full.Store.Problem = "less than 64 MiB are free"
+	for _, c := range []struct {
+		st            api.Status
+		lost, offline bool
+		want          []string
+	}{
+		{sound(), true, false, []string{"   !!  No server answers: what follows is from before.", ""}},
+		{sound(), false, true, []string{"   !!  No server runs, so no token works.", ""}},
+		{full, false, true, []string{"   !!  No server runs, so no token works.", "   !!  Not all is well: look at store.", ""}},
+		{full, true, false, []string{"   !!  No server answers: what follows is from before.", "   !!  Not all is well: look at store.", ""}},
+	} {
+		r := report(c.st)
+		r.Lost, r.Offline = c.lost, c.offline
+		lines := r.Lines(100)
+		for n, want := range c.want {
+			if !strings.HasPrefix(lines[n], want) || want == "" && lines[n] != "" {
+				t.Errorf("line %d is %q, want %q", n, lines[n], want)
+			}
+		}
+		if strings.Contains(strings.Join(lines, "\n"), "All is well") {
+			t.Errorf("all is well: %q", lines)
+		}
+	}
+}
+
 // TestScale: a graph says what its height means, on one line or several.
 func TestScale(t *testing.T) {
 	r := report(sound())

@@ -67,12 +67,10 @@ func (l *List[T]) Whole() bool              { return l.win.whole() }
 func (l *List[T]) Starting() bool           { return l.asked == first } // another listing is on its way
 func (l *List[T]) Refreshing() bool         { return l.asked == again }
 func (l *List[T]) Asking() bool             { return l.asked != nothing }
+func (l *List[T]) Another() bool            { return l.another }      // the rows in memory still belong to the earlier listing
 func (l *List[T]) Spin() (n int, slow bool) { return l.spin, l.slow } // slow: the answer is late
 func (l *List[T]) Answered() time.Time      { return l.answered }     // zero: never
 func (l *List[T]) Err() error               { return l.err }          // of the latest answer
-
-// Another reports whether the rows in memory still belong to the earlier listing.
-func (l *List[T]) Another() bool { return l.another }
 
 // Settled reports whether the cursor has arrived where the keys have sent it: no move waits
 // for rows, and no other listing is on its way.
@@ -174,9 +172,8 @@ func (l *List[T]) Page(n int) tea.Cmd {
 		}
 		l.at = l.top
 	}
-	n *= step
-	l.top = max(l.top+n, 0)
-	return l.Move(n)
+	l.top = max(l.top+n*step, 0)
+	return l.Move(n * step)
 }
 
 // Home and Bottom go to the first and the last row of the listing.
@@ -221,8 +218,7 @@ func (l *List[T]) Visible(height int) (rows []T, current int) {
 	if height < 1 { // never drawn
 		return nil, 0
 	}
-	l.top = min(l.top, l.at)
-	if !l.Apart {
+	if l.top = min(l.top, l.at); !l.Apart {
 		l.top = min(l.top, max(n-height, 0))
 	}
 	l.top = max(l.top, l.at-height+1, 0)

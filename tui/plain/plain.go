@@ -175,7 +175,7 @@ func (c *console) do(line string) {
 		if after := c.m.Lines(); !slices.Equal(before, after) {
 			c.say(after...)
 		} else {
-			c.say("There are no more.")
+			c.say(map[string]string{"more": "There are no more.", "less": "There are none before."}[word])
 		}
 	case word == "filter":
 		c.m.Filter(rest)
@@ -210,7 +210,7 @@ func (c *console) act(word, rest string) {
 		return
 	}
 	a := actions[n]
-	if rest != "" {
+	if rest != "" && rest != "all" { // a number is that of a row; all is what is seen
 		c.m.Below()
 	}
 	if a.key == "R" && rest == "all" {

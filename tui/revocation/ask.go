@@ -81,6 +81,14 @@ func (d *Doomed) Spoken(now time.Time, most int) (out []string) {
 	return out
 }
 
+// Used says how many are in use.
+func (d *Doomed) Used() string {
+	if d.InUse > mostInUse {
+		return "More than " + say.Number(mostInUse)
+	}
+	return say.Number(d.InUse)
+}
+
 func (d *Doomed) columns(now time.Time) []listing.Column[api.Token] {
 	cols := []listing.Column[api.Token]{
 		{Head: "LAST USED", Min: 12, Max: 12, Cell: func(t api.Token) string { return say.Used(now, t) }},

@@ -2,9 +2,10 @@
 // what is asked before, and the revocation itself, with its progress.
 //
 // It owns the rules that keep a slip of the finger from revoking anything it should not:
-// when a y is enough and when the number must be typed, and that a match, and users, revoke
-// the set that was agreed to, or nothing. It never reads a key, opens a box, or chooses the tokens:
-// a screen names them, and a box shows Question and Lines, and takes the answer.
+// when a y is enough and when the number must be typed, and that a match, and each user,
+// revokes the set that was agreed to, or nothing. It never reads a key, opens a box, or
+// chooses the tokens: a screen names them, and a box shows Question and Lines, and takes the
+// answer.
 package revocation
 
 import (
@@ -25,6 +26,8 @@ const (
 
 	revokeBatch = 100 // tokens revoked by one call
 	shownMost   = 100 // tokens of a set that a box shows: so many in use, and so many others
+
+	mostInUse = 1000 // tokens in use are counted up to here
 )
 
 // Server has the tokens. *api.Client is one.
@@ -65,7 +68,7 @@ type Doomed struct {
 	Target
 	Tokens []api.Token // of sets, some: those in use first
 	Total  int
-	InUse  int   // how many of Total are in use; set by Arrange for tokens that were named
+	InUse  int   // how many of Total are in use, at most mostInUse + 1; set by Arrange for tokens that were named
 	sets   []set // of a match, and of users: what is agreed to
 }
 
@@ -113,30 +116,32 @@ func (r Target) queries() (all []api.TokenQuery) {
 	return all
 }
 
-// look counts all tokens of the sets that are in use, and keeps some to show. It reads the
-// latest used first, and so no further than it must.
+// look counts the tokens of the sets that are in use, and keeps some to show. It reads the
+// latest used first, and so no further than it must: a million may be in use.
 func (d *Doomed) look(ctx context.Context, c Server) error {
 	var others []api.Token
 	for _, s := range d.sets {
 		q, at := s.query, time.UnixMilli(s.At)
 		q.At, q.Order, q.Reverse = s.At, api.ByLastUsed, true
 		for t, err := range c.Tokens(ctx, q) {
-			switch {
-			case err != nil:
+			if err != nil {
 				return err
+			}
+			switch {
 			case t.State == api.StateRevoked:
 			case say.InUse(at, t):
 				if d.InUse++; len(d.Tokens) < shownMost {
 					d.Tokens = append(d.Tokens, t)
 				}
-				continue
 			case len(others) < shownMost:
 				others = append(others, t)
-				continue
 			}
-			if at.Sub(time.UnixMilli(t.LastUsed)) > time.Hour {
-				break // so are all that follow
+			if d.InUse > mostInUse || len(others) == shownMost && at.Sub(time.UnixMilli(t.LastUsed)) > time.Hour {
+				break // the others were used before
 			}
+		}
+		if d.InUse > mostInUse {
+			break
 		}
 	}
 	d.Tokens = append(d.Tokens, others...)

@@ -235,6 +235,23 @@ func TestInUse(t *testing.T) {
 	}
 }
 
+// TestManyInUse: if very many are in use, they are not all read.
+func TestManyInUse(t *testing.T) {
+	for _, r := range []revocation.Target{
+		{Match: &revocation.Match{Query: api.TokenQuery{Words: "idle:0d"}}},
+		{UIDs: []string{"user0@example.com", "user1@example.com"}},
+	} {
+		s := holding(5000)
+		for n := range s.tokens {
+			s.tokens[n].LastUsed = noon.UnixMilli() - int64(n)
+		}
+		d := lookUp(t, s, r)
+		if d.Total != 4999 || d.Used() != "More than 1,000" || len(d.Tokens) != 100 || s.read > 1100 || !d.MustType() {
+			t.Errorf("got %d, %s in use, %d shown, %d read", d.Total, d.Used(), len(d.Tokens), s.read)
+		}
+	}
+}
+
 // TestRevokeUsers: of marked users, what was agreed to is revoked, or nothing. What came
 // between two of them, or cut the work short, is told.
 func TestRevokeUsers(t *testing.T) {
