@@ -1,9 +1,12 @@
 package listen
 
 import (
+	"errors"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -122,4 +125,32 @@ func TestRoomFor(t *testing.T) {
 			t.Errorf("%d files: got %d connections, want %d", files, got, want)
 		}
 	}
+}
+
+// TestSocketClosedTwice: a listener whose socket is gone does not remove the next one at its
+// path, however often it is closed.
+func TestSocketClosedTwice(t *testing.T) {
+	cfg := config.Gate{Listen: "unix:" + filepath.Join(t.TempDir(), "s")}
+	o := anyConnections(t)
+	first, err := o.GateListener(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	second, err := o.GateListener(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	if err := first.Close(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("got %v", err)
+	}
+	path, _ := cfg.Socket()
+	c, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
 }
