@@ -29,7 +29,8 @@
 //
 // Each run also prints how much processor time the server took for a request.
 // That figure leaves out the client and other programs, but includes what the
-// gate does later, when it writes last uses: so a pause follows each run.
+// gate does later, when it writes last uses: so a pause follows each run. What it
+// does once after its start is over before the first round.
 //
 // Then it prints two tables: the ratios of the pairs, and what each server did by itself.
 // At the end it stops the gate and compares three counts: what wrk saw, what the

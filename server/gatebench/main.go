@@ -119,7 +119,8 @@ func (b *bench) measure(ctx context.Context, drawn sample) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(b.out, "first right answer after %v, the whole table after %v\n", gate.answered.Round(time.Millisecond), gate.whole.Round(time.Millisecond))
+	fmt.Fprintf(b.out, "first right answer after %v, the whole table after %v, idle after %v\n",
+		gate.answered.Round(time.Millisecond), gate.whole.Round(time.Millisecond), gate.idle.Round(time.Millisecond))
 	all, err := b.contests(ctx, gate, drawn.secrets)
 	if err != nil {
 		return errors.Join(err, gate.stop())

@@ -128,10 +128,10 @@ func status(pid int, field string) (string, error) {
 }
 
 // gate is the gatehouse that is measured, and how soon after its start it let
-// a token through and had its table whole.
+// a token through, had its table whole, and had nothing more to do.
 type gate struct {
 	*process
-	answered, whole time.Duration
+	answered, whole, idle time.Duration
 }
 
 func (b *bench) startGate(ctx context.Context, live storage.Secret) (*gate, error) {
@@ -168,10 +168,29 @@ func (b *bench) startGate(ctx context.Context, live storage.Secret) (*gate, erro
 		})
 	}
 	g.whole = time.Since(began)
+	if err == nil {
+		err = p.settle(ctx)
+	}
+	g.idle = time.Since(began)
 	if err != nil {
 		return nil, errors.Join(err, p.stop())
 	}
 	return g, nil
+}
+
+// settle waits until the server has used less than a twentieth of a second's processor time
+// in a second. After its start it still reads what queries ask for.
+func (p *process) settle(ctx context.Context) error {
+	began, last := time.Now(), time.Duration(0)
+	return await(ctx, func() (bool, error) {
+		if time.Since(began) < time.Second {
+			return false, nil
+		}
+		used, err := processor(p.cmd.Process.Pid)
+		quiet := used-last < 50*time.Millisecond
+		began, last = time.Now(), used
+		return quiet, err
+	})
 }
 
 // startEmpty starts the server that sends that answer to everybody.
