@@ -3,6 +3,7 @@ package server
 import (
 	"bufio"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -151,4 +152,43 @@ func statuses(text string) string {
 		list = append(list, strconv.Itoa(resp.StatusCode))
 	}
 	return strings.Join(list, " ")
+}
+
+// TestLongBody sends bodies that nobody wants. A client that reads nothing before it has
+// sent everything still gets the answer. One that asks first whether it may send a body
+// that is too long is told no.
+func TestLongBody(t *testing.T) {
+	url := newHouse(t).serve()
+	head := func(line, more string) string {
+		return line + " HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 5242880\r\n" + more + "\r\n"
+	}
+	body := strings.Repeat("x", 5<<20)
+	for line, want := range map[string]int{
+		"POST /api/authenticate/userpass": http.StatusRequestEntityTooLarge,
+		"POST /api/token":                 http.StatusUnauthorized,
+		"POST /api/verify":                http.StatusUnauthorized,
+		"POST /nothing":                   http.StatusNotFound,
+		"PUT /healthz":                    http.StatusMethodNotAllowed,
+		"POST /scim/v2/Users":             http.StatusUnauthorized,
+	} {
+		for _, connection := range []string{"close", "keep-alive"} {
+			c, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if _, err := io.WriteString(c, head(line, "Connection: "+connection+"\r\n")+body); err != nil {
+				t.Errorf("%s, %s: %v", line, connection, err)
+				continue
+			}
+			resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+			if err != nil || resp.StatusCode != want {
+				t.Errorf("%s, %s: got %v, %v, want %d", line, connection, resp, err, want)
+			}
+		}
+	}
+	asks := talk(t, url, []string{head("POST /api/authenticate/userpass", "Expect: 100-continue\r\n")}, inTurn)
+	if got := statuses(asks); got != "413" {
+		t.Errorf("to a client that asks first: got %s, want 413", got)
+	}
 }

@@ -51,13 +51,13 @@ func (s *Server) openedFile(w http.ResponseWriter, r *route.Request) error {
 	f := storage.File{ID: canonical(in.ID), Revision: canonical(in.Revision)}
 	switch {
 	case !scalar(in.ID, 512) || string(in.ID) == "null":
-		return reply.Refuse(http.StatusBadRequest, `The field "id" must be a string or a number`)
+		return reply.Refuse(http.StatusBadRequest, `The field "id" must be a string or a number of at most 512 bytes`)
 	case in.Name == nil || len(*in.Name) > 1024:
 		return reply.Refuse(http.StatusBadRequest, `The field "name" must be a string of at most 1024 bytes`)
 	case in.Path == nil || len(*in.Path) > 4096:
 		return reply.Refuse(http.StatusBadRequest, `The field "path" must be a string of at most 4096 bytes`)
 	case in.Revision != nil && !scalar(in.Revision, 512):
-		return reply.Refuse(http.StatusBadRequest, `The field "revision" must be a string or a number`)
+		return reply.Refuse(http.StatusBadRequest, `The field "revision" must be a string or a number of at most 512 bytes`)
 	case in.TimeStamp != nil && *in.TimeStamp <= 0:
 		return reply.Refuse(http.StatusBadRequest, `The field "timeStamp" must be milliseconds since 1970`)
 	}

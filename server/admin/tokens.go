@@ -60,7 +60,7 @@ func (a *Admin) checkSCIM(r *route.Request, u storage.User, scopes []string) err
 	case !u.IsService():
 		return reply.Refuse(http.StatusBadRequest, "A token with the scope %s belongs to a service account: make one with `gatehouse service add`", config.SCIMScopeOf(provider))
 	case a.Providers[provider] == nil:
-		return reply.Refuse(http.StatusNotFound, "The configuration has no section [oauth.%s]", provider)
+		return reply.Refuse(http.StatusBadRequest, "scopes: the configuration has no section [oauth.%s]", provider)
 	}
 	return mayProvision(r)
 }

@@ -33,6 +33,9 @@ func Read(r *http.Request) ([]byte, error) {
 	if err := checkCharset(params); err != nil {
 		return nil, err
 	}
+	if r.ContentLength > maxBody { // a client that expects 100 Continue never sends such a body
+		return nil, &http.MaxBytesError{Limit: maxBody}
+	}
 	b, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxBody))
 	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
 		return nil, err

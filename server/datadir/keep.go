@@ -37,18 +37,29 @@ func (d Dir) BackupInto(ctx context.Context, dir string, now time.Time) (file st
 	}
 }
 
-// KeepNewest deletes all but the newest of the backups that are named as by BackupInto. It
-// deletes no other file, and never the backup just made, even if the clock was wrong when
+// isUnfinished matches the names of backups that are being written, and of those that never will be.
+var isUnfinished = regexp.MustCompile(`^\.gatehouse-\d{8}T\d{6}Z(\.[2-9])?-\d+$`)
+
+// abandonedAfter is how long a backup that is still being written is not written to at most.
+const abandonedAfter = 24 * time.Hour
+
+// KeepNewest deletes all but the newest of the backups that are named as by BackupInto, and
+// what is left of backups that were killed. It deletes no other file, and never the backup just made, even if the clock was wrong when
 // the others were made.
 func KeepNewest(dir string, keep int, made string) error {
 	entries, err := os.ReadDir(dir) // in the order of their names
 	if err != nil {
 		return err
 	}
+	var errs []error
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && info.Mode().IsRegular() && isUnfinished.MatchString(e.Name()) && time.Since(info.ModTime()) > abandonedAfter {
+			errs = append(errs, os.Remove(filepath.Join(dir, e.Name())))
+		}
+	}
 	entries = slices.DeleteFunc(entries, func(e os.DirEntry) bool {
 		return !e.Type().IsRegular() || !isDated.MatchString(e.Name()) || e.Name() == filepath.Base(made)
 	})
-	var errs []error
 	for _, e := range entries[:max(0, len(entries)-keep+1)] {
 		errs = append(errs, os.Remove(filepath.Join(dir, e.Name())))
 	}

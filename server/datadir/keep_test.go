@@ -42,10 +42,20 @@ func TestBackupsInOneSecond(t *testing.T) {
 	if got, want := names(), []string{first, first + ".2", first + ".3", next}; !slices.Equal(got, want) {
 		t.Fatalf("got %q, want %q", got, want)
 	}
+	// Two backups never got their names: one was killed long ago, one is being written.
+	killed, underway := filepath.Join(into, "."+first+"-17"), filepath.Join(into, "."+first+".2-18")
+	for _, name := range []string{killed, underway} {
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chtimes(killed, now.AddDate(-1, 0, 0), now.AddDate(-1, 0, 0)); err != nil {
+		t.Fatal(err)
+	}
 	if err := KeepNewest(into, 2, made); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := names(), []string{first + ".3", next}; !slices.Equal(got, want) {
+	if got, want := names(), []string{filepath.Base(underway), first + ".3", next}; !slices.Equal(got, want) {
 		t.Errorf("kept %q, want %q", got, want)
 	}
 }

@@ -29,6 +29,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log"
 	"log/slog"
 	"net"
@@ -104,7 +105,7 @@ func URL(scheme string, addr net.Addr) string {
 // HTTP returns an http.Server with the limits of a connection.
 func HTTP(handler http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler:           handler,
+		Handler:           drained(handler),
 		ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      WriteTimeout,
@@ -112,6 +113,22 @@ func HTTP(handler http.Handler, log *slog.Logger) *http.Server {
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          quiet(log),
 	}
+}
+
+// longestRest is how much is read of a body that no handler wants.
+const longestRest = 64 << 20
+
+// drained reads the rest of a body before the answer goes out. Many clients read no answer
+// before they have sent everything. If the connection is closed before that, they see that it
+// was reset and never why (RFC 9112, section 9.6). net/http reads 256 KiB, and nothing if the
+// client wants the connection closed. The time that a request has bounds this, too.
+func drained(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(w, r)
+		if r.ContentLength != 0 && r.Header.Get("Expect") == "" { // or the read would ask for the body
+			io.CopyN(io.Discard, r.Body, longestRest)
+		}
+	})
 }
 
 // HTTP returns an http.Server for the ports that TCP took. It tells the connections when

@@ -30,7 +30,7 @@ func LocalPath(next string) string {
 	return next
 }
 
-var errNext = reply.Refuse(http.StatusBadRequest, "next must be a path on this server, such as /?x=1")
+var errNext = reply.Refuse(http.StatusBadRequest, "next: write a path on this server, such as /?x=1")
 
 // nextPath reads from a query where to go after a login by a provider. It never leads to
 // the login itself. It leads to the API, where a GET may change something, only if the

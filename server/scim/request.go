@@ -104,7 +104,7 @@ func truth(v json.RawMessage) (*bool, error) {
 	case json.Unmarshal(v, &s) == nil && strings.EqualFold(s, "false"):
 		return &b, nil
 	}
-	return nil, refuse(http.StatusBadRequest, "invalidValue", "active is true or false")
+	return nil, refuse(http.StatusBadRequest, "invalidValue", "active: write true or false")
 }
 
 // readUser reads a whole user (RFC 7644, section 3.5.1).
@@ -150,7 +150,7 @@ func readOperation(b []byte) (in wish, err error) {
 		case "":
 			return in, refuse(http.StatusBadRequest, "noTarget", "To remove something, name it in path")
 		case "active", "username":
-			return in, refuse(http.StatusBadRequest, "mutability", "%s can't be removed", path)
+			return in, refuse(http.StatusBadRequest, "mutability", "The attribute %s can't be removed", path)
 		}
 		return in, nil
 	default:
@@ -195,7 +195,7 @@ func readNewUser(r *http.Request) (in newUser, err error) {
 		return record.Fold(e.Value) == record.Fold(in.userName)
 	}
 	if len(emails) > 0 && !slices.ContainsFunc(emails, same) {
-		return in, refuse(http.StatusBadRequest, "invalidValue", "userName must be one of the person's emails, because a login knows the person by that address: map userName to it")
+		return in, refuse(http.StatusBadRequest, "invalidValue", "userName: must be one of the person's emails, because a login knows the person by that address: map userName to it")
 	}
 	in.name = cmp.Or(all.text("displayname"), fullName(all["name"]))
 	return in, nil

@@ -83,7 +83,7 @@ func number(text string, least, missing int) (int, error) {
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil && !errors.Is(err, strconv.ErrRange) { // beyond the range, n is at its end
-		return 0, refuse(http.StatusBadRequest, "invalidValue", "startIndex and count are numbers")
+		return 0, refuse(http.StatusBadRequest, "invalidValue", "startIndex, count: write numbers")
 	}
 	return max(n, least), nil
 }

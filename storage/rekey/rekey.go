@@ -192,8 +192,10 @@ func (o Rotation) Run() (result Result, err error) {
 	if err != nil {
 		return result, err
 	}
-	for _, left := range beside(o.Key, "."+filepath.Base(o.Key)+"-") { // by a rotation that was killed
-		os.Remove(left)
+	for _, what := range []string{"-", infix} { // of the key file, and of one that is kept
+		for _, left := range beside(o.Key, "."+filepath.Base(o.Key)+what) { // by a rotation that was killed
+			os.Remove(left)
+		}
 	}
 	o.Step("nothing is written")
 	if result.Old, err = o.keep(key); err != nil {

@@ -83,9 +83,10 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	litter := filepath.Join(filepath.Dir(key), ".key-123") // a rotation was killed
-	if err := before.Write(litter); err != nil {
-		t.Fatal(err)
+	for _, litter := range []string{".key-123", ".key.old-20261128T130000Z-123"} { // two rotations were killed
+		if err := before.Write(filepath.Join(filepath.Dir(key), litter)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	done := run(t, rotation(ring, key))
 	got, old := load(t, ring, key)
