@@ -28,6 +28,7 @@ import (
 
 	"gatehouse/ldap/ldaptest"
 	"gatehouse/server/oauth/oauthtest"
+	"gatehouse/storage/storagetest/must"
 	"gatehouse/tui/text"
 )
 
@@ -104,10 +105,7 @@ func TestStories(t *testing.T) {
 
 // TestStatusesOfAllCommands: statuses.txtar tries all commands.
 func TestStatusesOfAllCommands(t *testing.T) {
-	b, err := os.ReadFile("testdata/script/statuses.txtar")
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := must.Get(os.ReadFile("testdata/script/statuses.txtar"))(t)
 	var look func(c *cobra.Command)
 	look = func(c *cobra.Command) {
 		for _, child := range c.Commands() {
@@ -642,6 +640,7 @@ var arrows = map[string][]string{
 	"storage/journal/journaltest": {"storage/journal"},
 	"storage/lasting":             {},
 	"storage/storagetest":         {},
+	"storage/storagetest/must":    {},
 	"storage/wallclock":           {},
 	"storage/disk":                {},
 	"storage/keys":                {"storage/disk"},
@@ -725,10 +724,7 @@ var arrows = map[string][]string{
 func TestArrows(t *testing.T) {
 	cmd := exec.Command("go", "list", "-buildvcs=false", "-json=ImportPath,Imports,Deps", "./...")
 	cmd.Stderr = os.Stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatal(err)
-	}
+	out := must.Get(cmd.Output())(t)
 	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
 		var p struct {
 			ImportPath    string
@@ -789,10 +785,7 @@ func TestBinary(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	t.Run("size", func(t *testing.T) {
-		info, err := os.Stat(file)
-		if err != nil {
-			t.Fatal(err)
-		}
+		info := must.Get(os.Stat(file))(t)
 		if most := int64(40 << 20); info.Size() >= most {
 			t.Errorf("got %d bytes, want less than %d", info.Size(), most)
 		}
@@ -901,9 +894,7 @@ func BenchmarkFirstScreen(b *testing.B) {
 		}
 	}
 	serve := exec.Command(file, "serve", "--listen", "127.0.0.1:0", "--data", data)
-	if err := serve.Start(); err != nil {
-		b.Fatal(err)
-	}
+	must.Do(b, serve.Start())
 	defer serve.Wait()
 	defer serve.Process.Signal(syscall.SIGTERM)
 	for exec.Command(file, "user", "show", "nobody@example.com", "--data", data).Run() != nil {
@@ -913,10 +904,7 @@ func BenchmarkFirstScreen(b *testing.B) {
 	}
 	for b.Loop() {
 		admin := exec.Command(file, "admin", "--data", data)
-		terminal, err := pty.StartWithSize(admin, &pty.Winsize{Rows: 60, Cols: 200})
-		if err != nil {
-			b.Fatal(err)
-		}
+		terminal := must.Get(pty.StartWithSize(admin, &pty.Winsize{Rows: 60, Cols: 200}))(b)
 		var shown []byte
 		for part := make([]byte, 64<<10); !bytes.Contains(shown, []byte("@example.com")); {
 			n, err := terminal.Read(part)

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"gatehouse/storage/storagetest/must"
 )
 
 // harm is damage to a file of a store, or to its key.
@@ -47,9 +49,7 @@ func removed(names ...string) func(*testing.T, string) {
 		t.Helper()
 		for _, name := range names {
 			for _, file := range matching(t, dir, name) {
-				if err := os.RemoveAll(file); err != nil {
-					t.Fatal(err)
-				}
+				must.Do(t, os.RemoveAll(file))
 			}
 		}
 	}
@@ -102,18 +102,14 @@ func harms() (list []harm) {
 	return append(list,
 		harm{name: "key of another store", do: saying("key", strings.Repeat("ab", 32)+"\n")},
 		harm{name: "key exposed", do: func(t *testing.T, dir string) {
-			if err := os.Chmod(filepath.Join(dir, "key"), 0o644); err != nil {
-				t.Fatal(err)
-			}
+			must.Do(t, os.Chmod(filepath.Join(dir, "key"), 0o644))
 		}},
 		harm{name: "journal directory missing", do: removed("store/journal"), said: true},
 		harm{name: "journal and checkpoint missing", do: removed("store/journal", "store/checkpoint"), said: true},
 		harm{name: "last segment missing", do: func(t *testing.T, dir string) {
 			segments := matching(t, dir, "store/journal/*.seg")
 			for _, file := range segments[max(0, len(segments)-2):] { // the last segment, and the reserve
-				if err := os.Remove(file); err != nil {
-					t.Fatal(err)
-				}
+				must.Do(t, os.Remove(file))
 			}
 		}},
 		harm{name: "index missing", do: removed("store/index")},
@@ -182,9 +178,7 @@ func followAdvice(t *testing.T, said error, h harm, dir, base string, opts Optio
 	}
 	if strings.Contains(text, "chmod 600") {
 		followed = true
-		if err := os.Chmod(filepath.Join(dir, "key"), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, os.Chmod(filepath.Join(dir, "key"), 0o600))
 		if err := openedWell(t, dir, opts, want, secrets); err != nil {
 			t.Errorf("after chmod: %v", err)
 		}
@@ -208,9 +202,7 @@ func restoredRight(t *testing.T, h harm, dir string, opts Options, want answers,
 		t.Error("it is not said what could not be read")
 	}
 	s := openWith(t, dir, opts)
-	if err := s.Opened(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.Opened(t.Context()))
 	for _, secret := range secrets {
 		_, err := s.verifier.Inspect(secret)
 		if err != nil && !errors.Is(err, ErrRefused) {
@@ -220,10 +212,7 @@ func restoredRight(t *testing.T, h harm, dir string, opts Options, want answers,
 			t.Errorf("token %s is back", secret[:28])
 		}
 	}
-	u, err := s.User("alice@example.com")
-	if err != nil {
-		t.Fatal(err)
-	}
+	u := must.Get(s.User("alice@example.com"))(t)
 	_, secret := create(t, s, u)
 	wantLive(t, s, secret)
 	stopped(t, s)

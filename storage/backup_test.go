@@ -14,11 +14,11 @@ import (
 	"testing"
 	"time"
 
-	"gatehouse/storage/audit"
 	"gatehouse/storage/backup"
 	"gatehouse/storage/disk"
 	"gatehouse/storage/journal"
 	"gatehouse/storage/restore"
+	"gatehouse/storage/storagetest/must"
 )
 
 func eventsOf(t *testing.T, s *Store) (list []string) {
@@ -42,24 +42,20 @@ func TestBackupHasTheLog(t *testing.T) {
 		create(t, s, alice)
 	}
 	wantCheckpoint(t, s)
-	if _, err := s.journal.Prune(time.UnixMilli(1<<50), 0, s.journal.LastSequence()/2); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(s.journal.Prune(time.UnixMilli(1<<50), 0, s.journal.LastSequence()/2))(t)
 	id, secret := create(t, s, alice)
-	want, v := eventsOf(t, s), must[audit.Verified](t)(s.Audit().Verify(t.Context(), ""))
+	want, v := eventsOf(t, s), must.Get(s.Audit().Verify(t.Context(), ""))(t)
 	if v.First == 1 || len(s.journal.Segments()) < 2 {
 		t.Fatalf("this test tests nothing: %+v", v)
 	}
 	backup := backupOf(t, s)
-	if _, err := s.RevokeTokens(admin, id); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(s.RevokeTokens(admin, id))(t)
 	s.Close()
 	for name, to := range map[string]string{"over the store": dir, "elsewhere": t.TempDir()} {
 		t.Run(name, func(t *testing.T) {
 			if to != dir { // the key comes later here
 				restoreTo(t, backup, to, opts)
-				put(t, filepath.Join(to, "key"), must[[]byte](t)(os.ReadFile(filepath.Join(dir, "key"))), 0o600)
+				put(t, filepath.Join(to, "key"), must.Get(os.ReadFile(filepath.Join(dir, "key")))(t), 0o600)
 			} else {
 				restoreTo(t, backup, to, opts)
 			}
@@ -77,10 +73,7 @@ func TestBackupHasTheLog(t *testing.T) {
 				} else {
 					wantLive(t, s, secret)
 				}
-				u, err := s.User(alice.UID)
-				if err != nil {
-					t.Fatal(err)
-				}
+				u := must.Get(s.User(alice.UID))(t)
 				create(t, s, u)
 				s.Close()
 			}
@@ -127,12 +120,10 @@ func TestBackupOfParts(t *testing.T) {
 	id, secret := create(t, s, alice)
 	wantLive(t, s, secret)
 	older := partsOf(t, backupOf(t, s))
-	if _, err := s.RevokeTokens(admin, id); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(s.RevokeTokens(admin, id))(t)
 	newer := partsOf(t, backupOf(t, s))
 	s.Close()
-	key := must[[]byte](t)(os.ReadFile(filepath.Join(dir, "key")))
+	key := must.Get(os.ReadFile(filepath.Join(dir, "key")))(t)
 	if len(older) != len(newer) {
 		t.Fatalf("got backups of %d and %d parts", len(older), len(newer))
 	}
@@ -185,15 +176,13 @@ func TestBackupOfADamagedLog(t *testing.T) {
 	}
 	segments := s.journal.Segments()
 	file := matching(t, dir, "store/journal/*.seg")[1]
-	b := must[[]byte](t)(os.ReadFile(file))
+	b := must.Get(os.ReadFile(file))(t)
 	b[700] ^= 1
-	if err := os.WriteFile(file, b, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.WriteFile(file, b, 0o600))
 	backup := backupOf(t, s)
 	s.Close()
 	to := t.TempDir()
-	put(t, filepath.Join(to, "key"), must[[]byte](t)(os.ReadFile(filepath.Join(dir, "key"))), 0o600)
+	put(t, filepath.Join(to, "key"), must.Get(os.ReadFile(filepath.Join(dir, "key")))(t), 0o600)
 	restoreTo(t, backup, to, opts)
 	s = openWith(t, to, opts)
 	v, err := s.Audit().Verify(t.Context(), "")
@@ -215,7 +204,7 @@ func TestBackupHasUses(t *testing.T) {
 	for range 3 {
 		wantLive(t, s, secret)
 	}
-	want := must[Token](t)(s.Token(id))
+	want := must.Get(s.Token(id))(t)
 	backup := backupOf(t, s)
 	s.Close()
 	restoreTo(t, backup, dir, opts)
@@ -240,9 +229,7 @@ func TestRestoreInterrupted(t *testing.T) {
 		ids = append(ids, id)
 	}
 	second := backupOf(t, s)
-	if _, err := s.RevokeTokens(admin, ids...); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(s.RevokeTokens(admin, ids...))(t)
 	s.Close()
 	steps := map[string]bool{}
 	for range 3 { // each possible moment once
@@ -286,9 +273,7 @@ done:
 		"start":   func() { open(t, dir).Close() },
 		"restore": func() { restoreTo(t, second, dir, Options{}) },
 	} {
-		if err := os.MkdirAll(rest, 0o700); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, os.MkdirAll(rest, 0o700))
 		if next(); disk.Exists(restore.Stage(dir)) {
 			t.Errorf("the next %s has left it", what)
 		}
@@ -306,9 +291,7 @@ func TestBackupWhileBehind(t *testing.T) {
 	full := shortOf(s)
 	full.Store(true)
 	await(t, "a short disk", func() bool { return s.space.Short() != nil })
-	if _, err := s.RevokeTokens(admin, id); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(s.RevokeTokens(admin, id))(t)
 	if s.index.Behind() == nil {
 		t.Fatal("the index is not behind")
 	}
@@ -319,7 +302,7 @@ func TestBackupWhileBehind(t *testing.T) {
 	}
 	full.Store(false) // otherwise the store can't be closed
 	to := t.TempDir()
-	put(t, filepath.Join(to, "key"), must[[]byte](t)(os.ReadFile(filepath.Join(dir, "key"))), 0o600)
+	put(t, filepath.Join(to, "key"), must.Get(os.ReadFile(filepath.Join(dir, "key")))(t), 0o600)
 	restoreTo(t, made, to, Options{})
 	s = open(t, to)
 	wantDead(t, s, secret)

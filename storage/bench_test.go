@@ -21,6 +21,8 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 	"golang.org/x/sys/unix"
+
+	"gatehouse/storage/storagetest/must"
 )
 
 // BenchmarkCreate compares the durable creations a second of this store with
@@ -38,10 +40,7 @@ func BenchmarkCreate(b *testing.B) {
 		})
 		b.Run(fmt.Sprintf("clients=%d/badger", clients), func(b *testing.B) {
 			s, users := benchStore(b, b.TempDir())
-			db, err := badger.Open(badger.DefaultOptions(b.TempDir()).WithSyncWrites(true).WithLogger(nil))
-			if err != nil {
-				b.Fatal(err)
-			}
+			db := must.Get(badger.Open(badger.DefaultOptions(b.TempDir()).WithSyncWrites(true).WithLogger(nil)))(b)
 			defer db.Close()
 			creations(b, clients, func(n int) error {
 				now := time.Now().UnixMilli()
@@ -79,10 +78,7 @@ func importUsers(b *testing.B, s *Store, most int, user func(n int) User) (users
 		for n := range 500 {
 			list = append(list, user(len(users)+n))
 		}
-		made, err := s.ImportUsers(admin, list)
-		if err != nil {
-			b.Fatal(err)
-		}
+		made := must.Get(s.ImportUsers(admin, list))(b)
 		for _, u := range made {
 			users = append(users, u.ID)
 		}
@@ -117,28 +113,17 @@ func creations(b *testing.B, clients int, create func(n int) error) {
 // space that was written before.
 func diskSyncs(b *testing.B) float64 {
 	b.Helper()
-	f, err := os.Create(filepath.Join(b.TempDir(), "raw"))
-	if err != nil {
-		b.Fatal(err)
-	}
+	f := must.Get(os.Create(filepath.Join(b.TempDir(), "raw")))(b)
 	defer f.Close()
 	const times = 500
-	if _, err := f.Write(make([]byte, times*512)); err != nil {
-		b.Fatal(err)
-	}
-	if err := f.Sync(); err != nil {
-		b.Fatal(err)
-	}
+	must.Get(f.Write(make([]byte, times*512)))(b)
+	must.Do(b, f.Sync())
 	block := make([]byte, 512)
 	start := time.Now()
 	for n := range times {
 		block[0]++
-		if _, err := f.WriteAt(block, int64(n)*512); err != nil {
-			b.Fatal(err)
-		}
-		if err := unix.Fdatasync(int(f.Fd())); err != nil {
-			b.Fatal(err)
-		}
+		must.Get(f.WriteAt(block, int64(n)*512))(b)
+		must.Do(b, unix.Fdatasync(int(f.Fd())))
 	}
 	return times / time.Since(start).Seconds()
 }
@@ -185,9 +170,7 @@ func BenchmarkRevoke(b *testing.B) {
 			b.ResetTimer()
 			for _, id := range victims {
 				start := time.Now()
-				if _, err := s.RevokeTokens(admin, id); err != nil {
-					b.Fatal(err)
-				}
+				must.Get(s.RevokeTokens(admin, id))(b)
 				took = append(took, time.Since(start))
 				time.Sleep(2 * time.Millisecond) // so that the run sees many flushes
 			}
@@ -215,10 +198,7 @@ func importTokens(b *testing.B, s *Store, users []UserID, n int, secrets *[]stri
 			at := time.Now().UnixMilli() - rand.Int64N(1e10)
 			list = append(list, Imported{Owner: users[rand.IntN(len(users))], Name: "laptop", Created: at, LastUsed: at + 1e6, From: home})
 		}
-		made, err := s.ImportTokens(admin, list)
-		if err != nil {
-			b.Fatal(err)
-		}
+		made := must.Get(s.ImportTokens(admin, list))(b)
 		for _, t := range made {
 			ids = append(ids, t.ID)
 			if secrets != nil {
@@ -235,10 +215,7 @@ func BenchmarkAuthenticate(b *testing.B) {
 	importTokens(b, s, users, 50_000, &secrets)
 	forged := []byte(secrets[0])
 	forged[100] ^= 1
-	_, limitedSecret, err := s.CreateToken(admin, users[0], TokenSpec{Scopes: []string{"files"}})
-	if err != nil {
-		b.Fatal(err)
-	}
+	_, limitedSecret := must.Get2(s.CreateToken(admin, users[0], TokenSpec{Scopes: []string{"files"}}))(b)
 	gone, goneSecret, err := s.CreateToken(admin, users[0], TokenSpec{})
 	if err == nil {
 		_, err = s.RevokeTokens(admin, gone.ID)
@@ -291,9 +268,7 @@ func otherInstallation(b *testing.B) string {
 func cpu(b *testing.B) (end func()) {
 	spent := func() float64 {
 		var u unix.Rusage
-		if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
-			b.Fatal(err)
-		}
+		must.Do(b, unix.Getrusage(unix.RUSAGE_SELF, &u))
 		return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e6
 	}
 	from := spent()
@@ -325,9 +300,7 @@ func BenchmarkLarge(b *testing.B) {
 	b.Run("check", func(b *testing.B) {
 		for b.Loop() {
 			f := benchFile(b, file)
-			if _, err := backup.Check(f); err != nil {
-				b.Fatal(err)
-			}
+			must.Get(backup.Check(f))(b)
 			f.Close()
 		}
 	})
@@ -339,13 +312,8 @@ func benchOpen(b *testing.B, dir string, secrets []string) {
 	defer cpu(b)()
 	for n := 0; b.Loop(); n++ {
 		start := time.Now()
-		s, err := Open(dir, Options{})
-		if err != nil {
-			b.Fatal(err)
-		}
-		if _, err := s.Authenticate(secrets[n%len(secrets)], home); err != nil {
-			b.Fatal(err)
-		}
+		s := must.Get(Open(dir, Options{}))(b)
+		must.Get(s.Authenticate(secrets[n%len(secrets)], home))(b)
 		first += time.Since(start)
 		<-s.Loaded()
 		loaded += time.Since(start)
@@ -353,9 +321,7 @@ func benchOpen(b *testing.B, dir string, secrets []string) {
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
 		b.ReportMetric(float64(m.HeapAlloc)/(1<<20), "heap-MiB")
-		if err := s.Close(); err != nil {
-			b.Fatal(err)
-		}
+		must.Do(b, s.Close())
 		b.StartTimer()
 	}
 	b.ReportMetric(float64(first.Milliseconds())/float64(b.N), "first-ms")
@@ -364,23 +330,14 @@ func benchOpen(b *testing.B, dir string, secrets []string) {
 
 func benchFile(b *testing.B, name string) *os.File {
 	b.Helper()
-	f, err := os.Open(name)
-	if err != nil {
-		b.Fatal(err)
-	}
-	info, err := f.Stat()
-	if err != nil {
-		b.Fatal(err)
-	}
+	f := must.Get(os.Open(name))(b)
+	info := must.Get(f.Stat())(b)
 	b.SetBytes(info.Size())
 	return f
 }
 
 func benchBackup(b *testing.B, dir, backup string) {
-	s, err := Open(dir, Options{})
-	if err != nil {
-		b.Fatal(err)
-	}
+	s := must.Get(Open(dir, Options{}))(b)
 	defer s.Close()
 	<-s.Loaded()
 	defer cpu(b)()
@@ -402,26 +359,16 @@ func benchBackup(b *testing.B, dir, backup string) {
 }
 
 func benchRestore(b *testing.B, dir, backup, secret string) {
-	key, err := os.ReadFile(filepath.Join(dir, "key"))
-	if err != nil {
-		b.Fatal(err)
-	}
+	key := must.Get(os.ReadFile(filepath.Join(dir, "key")))(b)
 	defer cpu(b)()
 	for b.Loop() {
 		to := b.TempDir()
-		if err := os.WriteFile(filepath.Join(to, "key"), key, 0o600); err != nil {
-			b.Fatal(err)
-		}
+		must.Do(b, os.WriteFile(filepath.Join(to, "key"), key, 0o600))
 		f := benchFile(b, backup)
-		if _, err := Restore(context.Background(), f, to, Options{}); err != nil {
-			b.Fatal(err)
-		}
+		must.Get(Restore(context.Background(), f, to, Options{}))(b)
 		f.Close()
 		b.StopTimer()
-		s, err := Open(to, Options{})
-		if err != nil {
-			b.Fatal(err)
-		}
+		s := must.Get(Open(to, Options{}))(b)
 		if _, err := s.Authenticate(secret, home); err != nil {
 			b.Error(err)
 		}

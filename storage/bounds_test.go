@@ -3,19 +3,15 @@ package storage
 import (
 	"errors"
 	"testing"
+
+	"gatehouse/storage/storagetest/must"
 )
 
 // TestSetBounds: the bound on a user's tokens can be changed while the store is open.
 func TestSetBounds(t *testing.T) {
-	s, err := Open(t.TempDir(), Options{MaxPerUser: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := must.Get(Open(t.TempDir(), Options{MaxPerUser: 1}))(t)
 	defer s.Close()
-	u, err := s.AddUser(Actor{Name: "test"}, "ada@example.com", "", "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	u := must.Get(s.AddUser(Actor{Name: "test"}, "ada@example.com", "", ""))(t)
 	for _, c := range []struct {
 		most, made int
 	}{{1, 1}, {3, 2}, {2, 0}, {0, 5}, {9, 1}} {

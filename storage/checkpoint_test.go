@@ -13,6 +13,7 @@ import (
 	"gatehouse/storage/disk"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
+	"gatehouse/storage/storagetest/must"
 	"gatehouse/storage/uses"
 )
 
@@ -54,9 +55,7 @@ func logged(t *testing.T, s *Store) (last record.LastUse) {
 	if err == nil {
 		err = l.LastUses(func(_ keys.ID, used record.LastUse) { last = max(last, used) })
 	}
-	if err := errors.Join(err, l.Close()); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, errors.Join(err, l.Close()))
 	return last
 }
 
@@ -87,9 +86,7 @@ func TestMovedDuringCheckpoint(t *testing.T) {
 	if s.checkpoints.file.Last() != before {
 		t.Error("a checkpoint was made in a directory that was moved")
 	}
-	if err := os.Rename(dir+"2", dir); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.Rename(dir+"2", dir))
 	time.Sleep(2 * time.Millisecond)
 	s.checkpoints.makeIfDue(t.Context())
 	if s.checkpoints.file.Last() == before {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"gatehouse/storage/storagetest"
+	"gatehouse/storage/storagetest/must"
 )
 
 // childDir is the variable with which a test runs this binary again, as a
@@ -150,17 +151,9 @@ func startChild(t testing.TB, dir string) *child {
 	c := &child{t: t, stderr: new(bytes.Buffer), cmd: exec.Command(os.Args[0])}
 	c.cmd.Env = append(os.Environ(), childDir+"="+dir)
 	c.cmd.Stderr = c.stderr
-	in, err := c.cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := c.cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	in := must.Get(c.cmd.StdinPipe())(t)
+	out := must.Get(c.cmd.StdoutPipe())(t)
+	must.Do(t, c.cmd.Start())
 	c.Client = rpc.NewClient(struct {
 		io.Reader
 		io.WriteCloser

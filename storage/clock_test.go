@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gatehouse/storage/storagetest"
+	"gatehouse/storage/storagetest/must"
 )
 
 // booted returns the options of a store that also knows how long the system has
@@ -25,12 +26,10 @@ const year = 365 * 24 * time.Hour
 func write(t *testing.T, s *Store, segments int) {
 	t.Helper()
 	for want := len(s.journal.Segments()) + segments; len(s.journal.Segments()) < want; {
-		if err := s.change(admin, func(t *tx) error {
+		must.Do(t, s.change(admin, func(t *tx) error {
 			t.Event(Event{Action: ActionImport, Detail: strings.Repeat("x", 2000)})
 			return nil
-		}); err != nil {
-			t.Fatal(err)
-		}
+		}))
 	}
 }
 
@@ -77,9 +76,7 @@ func TestOldEventsAreHeld(t *testing.T) {
 			continue
 		}
 		s.ConfirmTime(admin)
-		if err := s.DropHeldEvents(admin); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, s.DropHeldEvents(admin))
 		if _, _, why := s.HeldEvents(); why != nil && c.segments < 5 {
 			t.Errorf("%s: held again because %v", name, why)
 		}
@@ -108,9 +105,7 @@ func TestWrongTimesInTheJournal(t *testing.T) {
 	write(t, s, 1)
 	settle(t, s)
 	s.Now()
-	if err := s.DropHeldEvents(admin); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.DropHeldEvents(admin))
 	if got, want := len(s.journal.Segments()), 2; got > want {
 		t.Errorf("when all of them are old, %d segments are left, want at most %d", got, want)
 	}
@@ -129,14 +124,10 @@ func TestUseByAWrongClock(t *testing.T) {
 				next := func() {
 					switch how {
 					case "stopped":
-						if err := s.Close(); err != nil {
-							t.Fatal(err)
-						}
+						must.Do(t, s.Close())
 						s = openWith(t, dir, booted(t, m))
 					case "killed":
-						if err := s.upkeep.save(); err != nil {
-							t.Fatal(err)
-						}
+						must.Do(t, s.upkeep.save())
 						dir = copyDir(t, dir)
 						s = openWith(t, dir, booted(t, m))
 					}
@@ -150,9 +141,7 @@ func TestUseByAWrongClock(t *testing.T) {
 				m.Pass(time.Hour)
 				use := func(secret string, from Origin) {
 					t.Helper()
-					if _, err := s.Authenticate(secret, from); err != nil {
-						t.Fatal(err)
-					}
+					must.Get(s.Authenticate(secret, from))(t)
 				}
 				use(secret, home)
 				use(other, home)
@@ -209,10 +198,7 @@ const idle = 90 * 24 * time.Hour
 
 func usageIn(t *testing.T, s *Store, id ID) *Usage {
 	t.Helper()
-	v, err := s.Token(id)
-	if err != nil {
-		t.Fatal(err)
-	}
+	v := must.Get(s.Token(id))(t)
 	return &v.Usage
 }
 
@@ -228,10 +214,7 @@ func wantPast(t *testing.T, s *Store, m *storagetest.Clock, ids ...ID) {
 	t.Helper()
 	now := m.Milli()
 	for _, id := range ids {
-		v, err := s.Token(id)
-		if err != nil {
-			t.Fatal(err)
-		}
+		v := must.Get(s.Token(id))(t)
 		for what, ms := range map[string]int64{"created": s.Past(v.Created), "used": s.Past(v.LastUsed)} {
 			if ms > now || ms < now-2*year.Milliseconds()*10 || ms <= 0 {
 				t.Errorf("token %s was %s at %d, and it is %d", id, what, ms, now)
@@ -264,13 +247,9 @@ func TestBefore1970(t *testing.T) {
 		if got := s.Past(used); got != 1 {
 			t.Errorf("at %d, a time of later is shown as %d", ms, got)
 		}
-		if _, err := s.RevokeTokens(admin, early); err != nil {
-			t.Fatal(err)
-		}
+		must.Get(s.RevokeTokens(admin, early))(t)
 		wantDead(t, s, other) // 0 would mean: never
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, s.Close())
 		s = openWith(t, dir, booted(t, m))
 		wantDead(t, s, other)
 	}
@@ -290,16 +269,9 @@ func TestEndsByAWrongClock(t *testing.T) {
 	u := addUser(t, s, "alice@example.com")
 	id, old := create(t, s, u)
 	m.Move(10 * year)
-	if _, _, err := s.RotateToken(admin, id, time.Hour, ByUser); err != nil {
-		t.Fatal(err)
-	}
-	cookie, err := s.CreateSession(Actor{Name: u.UID}, u.ID, "local", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.NoteBackup(); err != nil {
-		t.Fatal(err)
-	}
+	must.Get2(s.RotateToken(admin, id, time.Hour, ByUser))(t)
+	cookie := must.Get(s.CreateSession(Actor{Name: u.UID}, u.ID, "local", ""))(t)
+	must.Do(t, s.NoteBackup())
 	wantLive(t, s, old)
 	if _, err := s.Session(cookie.Reveal()); err != nil {
 		t.Error(err)
@@ -320,16 +292,10 @@ func TestClockThroughRestore(t *testing.T) {
 	s := openWith(t, dir, booted(t, m))
 	addUser(t, s, "alice@example.com")
 	var backup bytes.Buffer
-	if _, err := s.Snapshot(t.Context(), &backup); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(s.Snapshot(t.Context(), &backup))(t)
+	must.Do(t, s.Close())
 	m.Move(year)
-	if _, err := Restore(t.Context(), bytes.NewReader(backup.Bytes()), dir, booted(t, m)); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(Restore(t.Context(), bytes.NewReader(backup.Bytes()), dir, booted(t, m)))(t)
 	if _, err := openWith(t, dir, booted(t, m)).Now(); err == nil {
 		t.Error("after a restore, a clock that is a year ahead is believed")
 	}

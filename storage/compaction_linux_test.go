@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gatehouse/storage/index"
+	"gatehouse/storage/storagetest/must"
 )
 
 // Batch is many tokens at once.
@@ -34,10 +35,7 @@ func (c *Child) Import(b Batch, _ *None) error {
 func flushed(t *testing.T, dir string) {
 	t.Helper()
 	eventually(t, "the end of the flushes", func() bool {
-		logs, err := filepath.Glob(filepath.Join(dir, "store", "index", "*.mem"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		logs := must.Get(filepath.Glob(filepath.Join(dir, "store", "index", "*.mem")))(t)
 		return len(logs) <= 1
 	})
 }
@@ -54,9 +52,7 @@ func TestDiskFillsDuringCompactions(t *testing.T) {
 	f := newFiller(t, disk)
 	c := startChild(t, dir)
 	var owner UserID
-	if err := c.call("AddUser", "alice@example.com", &owner); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, c.call("AddUser", "alice@example.com", &owner))
 	create := func() error {
 		err := c.call("Create", Ask{Owner: owner}, new(Made))
 		if gone(err) {
@@ -112,17 +108,11 @@ func TestCloseWhileACompactionWaits(t *testing.T) {
 	dir := t.TempDir()
 	var secrets []string
 	for waits := false; !waits; {
-		s, err := Open(dir, Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		s := must.Get(Open(dir, Options{}))(t)
 		if len(secrets) == 0 {
 			addUser(t, s, "alice@example.com")
 		}
-		alice, err := s.User("alice@example.com")
-		if err != nil {
-			t.Fatal(err)
-		}
+		alice := must.Get(s.User("alice@example.com"))(t)
 		_, secret := create(t, s, alice)
 		secrets = append(secrets, secret)
 		full := shortOf(s)

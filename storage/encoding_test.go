@@ -17,6 +17,7 @@ import (
 	"gatehouse/storage/keys"
 	"gatehouse/storage/marks"
 	"gatehouse/storage/record"
+	"gatehouse/storage/storagetest/must"
 )
 
 var update = flag.Bool("update", false, "write the encodings of a format that is not released yet")
@@ -43,12 +44,8 @@ func TestEncodings(t *testing.T) {
 	}
 	slices.Sort(got)
 	if *update {
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(strings.Join(got, "\n")+"\n"), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, os.MkdirAll(filepath.Dir(file), 0o755))
+		must.Do(t, os.WriteFile(file, []byte(strings.Join(got, "\n")+"\n"), 0o644))
 		return
 	}
 	want := strings.Split(strings.TrimSpace(string(b)), "\n")
@@ -87,7 +84,7 @@ func encodings(t *testing.T) map[string][]byte {
 	sighting := record.Sighting{Token: id, Time: 1 << 40, Address: home.Address, Agent: home.Agent, Before: known.Networks}
 	identity := Identity{Source: "ldap", Subject: "subject"}
 	usage := record.UsageRecord{Used: record.UsedAt(1 << 40), Mark: 77, Usage: Usage{Uses: 9, PerDay: []record.DayCount{{Day: 20000, N: 4}, {Day: 20001, N: 5}}, Seen: []Seen{{Origin: home, Time: 1 << 40}}}}
-	payload := must[[]byte](t)(record.Entry{Event: event, Ops: []record.Op{{Key: []byte("k"), Value: []byte("v")}, {Key: []byte("gone")}}}.AppendPayload(nil))
+	payload := must.Get(record.Entry{Event: event, Ops: []record.Op{{Key: []byte("k"), Value: []byte("v")}, {Key: []byte("gone")}}}.AppendPayload(nil))(t)
 	var purposes []byte
 	for _, purpose := range []string{"records", "passwords", "attempts", "journal", "snapshots"} {
 		k := ring.Derive(purpose)
@@ -97,36 +94,27 @@ func encodings(t *testing.T) map[string][]byte {
 		"end-token":    slices.Concat(record.TokenEndKey(id), record.TokenEnd{Revoked: 1 << 40, Generation: 4, Overlap: 1 << 41}.Value()),
 		"end-user":     slices.Concat(record.UserEndKey(user.ID), record.UserEnd{State: UserDisabled, At: 1 << 40}.Value()),
 		"event":        payload,
-		"file":         must[[]byte](t)(json.Marshal(file)),
+		"file":         must.Get(json.Marshal(file))(t),
 		"key-file":     record.FileKey(user.ID, 9),
 		"key-identity": identity.Key(),
 		"key-name":     record.NameKey(record.Fold("Ä@Example.com")),
 		"key-owned":    token.OwnedKey(),
 		"key-service":  record.ServiceKey(user.ID, 9),
 		"key-session":  record.SessionKey("cookie"),
-		"known":        slices.Concat(record.KnownKey(id), must[[]byte](t)(known.Value())),
-		"notice":       slices.Concat(record.NoticeKey(notice.ID), must[[]byte](t)(notice.Value())),
-		"sighting":     slices.Concat(sighting.Key(), must[[]byte](t)(sighting.Value())),
+		"known":        slices.Concat(record.KnownKey(id), must.Get(known.Value())(t)),
+		"notice":       slices.Concat(record.NoticeKey(notice.ID), must.Get(notice.Value())(t)),
+		"sighting":     slices.Concat(sighting.Key(), must.Get(sighting.Value())(t)),
 		"key-token":    slices.Concat(record.TokenKey(id), record.UsageKey(id)),
 		"key-user":     record.UserKey(user.ID),
-		"keyring":      must[[]byte](t)(json.Marshal(ring)),
+		"keyring":      must.Get(json.Marshal(ring))(t),
 		"keys-derived": purposes,
-		"manifest":     must[[]byte](t)(json.Marshal(m)),
+		"manifest":     must.Get(json.Marshal(m))(t),
 		"seal":         seals.Seal([]byte("key"), []byte("value")),
 		"secret":       []byte(keys.Ring{Tokens: map[byte][32]byte{1: key32}}.TokenKeys().Secret(id, 4).Reveal()),
-		"session":      must[[]byte](t)(json.Marshal(session)),
-		"token":        must[[]byte](t)(token.Value()),
+		"session":      must.Get(json.Marshal(session))(t),
+		"token":        must.Get(token.Value())(t),
 		"usage":        usage.Value(),
-		"user":         must[[]byte](t)(user.Value()),
-	}
-}
-
-func must[T any](t *testing.T) func(T, error) T {
-	return func(v T, err error) T {
-		if err != nil {
-			t.Fatal(err)
-		}
-		return v
+		"user":         must.Get(user.Value())(t),
 	}
 }
 

@@ -14,23 +14,19 @@ import (
 
 	"gatehouse/storage/restore"
 	"gatehouse/storage/storagetest"
+	"gatehouse/storage/storagetest/must"
 )
 
 func backupOf(t *testing.T, s *Store) []byte {
 	t.Helper()
 	b := new(bytes.Buffer)
-	if _, err := s.Snapshot(t.Context(), b); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(s.Snapshot(t.Context(), b))(t)
 	return b.Bytes()
 }
 
 func restoreTo(t *testing.T, backup []byte, dir string, opts Options) restore.Result {
 	t.Helper()
-	r, err := Restore(t.Context(), bytes.NewReader(backup), dir, opts)
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := must.Get(Restore(t.Context(), bytes.NewReader(backup), dir, opts))(t)
 	return r
 }
 
@@ -48,9 +44,7 @@ func TestRestoreOfTheWrongBackup(t *testing.T) {
 	_, bobs := create(t, s, bob)
 	_, carols := create(t, s, carol)
 	second := backupOf(t, s)
-	if _, err := s.RevokeTokens(admin, id, dropped); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(s.RevokeTokens(admin, id, dropped))(t)
 	err := s.change(admin, func(t *tx) error {
 		v, err := t.Token(dropped)
 		if err != nil {
@@ -62,17 +56,12 @@ func TestRestoreOfTheWrongBackup(t *testing.T) {
 	if err = errors.Join(err, s.RemoveUser(admin, bob.UID), s.DisableUser(admin, carol.UID)); err != nil {
 		t.Fatal(err)
 	}
-	_, secret, err := s.RotateToken(admin, leaked, 0, ByUser)
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, secret := must.Get2(s.RotateToken(admin, leaked, 0, ByUser))(t)
 	s.Close()
 	restoreTo(t, first, dir, opts)
 	s = open(t, dir)
 	wantCheckpoint(t, s)
-	if _, err := s.journal.Prune(time.UnixMilli(math.MaxInt64), 0, math.MaxUint64); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(s.journal.Prune(time.UnixMilli(math.MaxInt64), 0, math.MaxUint64))(t)
 	s.Close()
 	restoreTo(t, second, dir, opts)
 	s = open(t, dir)
@@ -83,9 +72,7 @@ func TestRestoreOfTheWrongBackup(t *testing.T) {
 	if u, err := s.UserByID(bob.ID); err != nil || u.State != UserRemoved {
 		t.Errorf("bob: got %v, %v, want him removed", u.State, err)
 	}
-	if err := s.EnableUser(admin, carol.UID); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.EnableUser(admin, carol.UID))
 	wantLive(t, s, carols)
 	s.Close()
 	restoreTo(t, second, dir, opts) // in this backup she was never disabled

@@ -15,6 +15,7 @@ import (
 
 	"gatehouse/storage/order"
 	"gatehouse/storage/storagetest"
+	"gatehouse/storage/storagetest/must"
 )
 
 // matches ask for each thing that the file of a stop has.
@@ -38,17 +39,11 @@ func asked(t *testing.T, s *Store) string {
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(matches)) {
 		for _, revoked := range []bool{false, true} {
-			ids, err := s.MatchTokens(TokenFilter{Order: ByCreated, Revoked: revoked, Match: matches[name]})
-			if err != nil {
-				t.Fatal(err)
-			}
+			ids := must.Get(s.MatchTokens(TokenFilter{Order: ByCreated, Revoked: revoked, Match: matches[name]}))(t)
 			fmt.Fprintln(&b, name, revoked, ids)
 		}
 	}
-	people, err := s.People()
-	if err != nil {
-		t.Fatal(err)
-	}
+	people := must.Get(s.People())(t)
 	slices.SortFunc(people, func(a, b *Person) int { return strings.Compare(a.UID, b.UID) })
 	for _, p := range people {
 		fmt.Fprintln(&b, *p)
@@ -69,9 +64,7 @@ func asked(t *testing.T, s *Store) string {
 func wantSame(t *testing.T, dir string, opts Options, fromFile bool) {
 	t.Helper()
 	without := copyDir(t, dir)
-	if err := os.RemoveAll(filepath.Join(without, "store", "facts")); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.RemoveAll(filepath.Join(without, "store", "facts")))
 	want := asked(t, openWith(t, without, opts))
 	s := openWith(t, copyDir(t, dir), opts)
 	<-s.Counted()
@@ -83,9 +76,7 @@ func wantSame(t *testing.T, dir string, opts Options, fromFile bool) {
 	}
 	s = openWith(t, copyDir(t, dir), opts)
 	<-s.Counted()
-	if err := s.Opened(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.Opened(t.Context()))
 	s.index.Shut() // from here on nothing can be read there
 	_, err := s.MatchTokens(TokenFilter{Match: matches["name"]})
 	if _, people := s.People(); err == nil {
@@ -125,9 +116,7 @@ func (c *populace) stop(t *testing.T, ask bool) {
 		asked(t, c.Store)
 	}
 	<-c.Counted()
-	if err := c.Close(); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, c.Close())
 }
 
 // TestFacts: with what a stop leaves of the facts, a start gives the same answers as without,
@@ -179,9 +168,7 @@ func TestFactsKilled(t *testing.T) {
 	for _, id := range c.ids[:5] { // nothing but uses
 		c.Authenticate(c.tokens[id], home)
 	}
-	if err := c.uses.SaveAll(); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, c.uses.SaveAll())
 	wantSame(t, copyDir(t, c.dir), opts, false)
 }
 
@@ -191,16 +178,12 @@ func TestFactsElsewhere(t *testing.T) {
 	c := newPopulace(t)
 	opts := Options{Now: c.clock.Now}
 	change := func() {
-		if err := c.RenameToken(admin, c.ids[0], fmt.Sprint("n1", c.rand.Int32())); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, c.RenameToken(admin, c.ids[0], fmt.Sprint("n1", c.rand.Int32())))
 	}
 	use := func() {
 		addr := netip.AddrFrom4([4]byte{192, 0, 2, byte(c.rand.IntN(15))})
 		c.clock.Move(time.Second)
-		if _, err := c.Authenticate(c.tokens[c.ids[1]], Origin{Address: addr}); err != nil {
-			t.Fatal(err)
-		}
+		must.Get(c.Authenticate(c.tokens[c.ids[1]], Origin{Address: addr}))(t)
 	}
 	for what, later := range map[string]func(){
 		"a change": change, "a use": use, "both": func() { change(); use() }, "nothing": func() {},
@@ -237,10 +220,7 @@ func TestFactsDamaged(t *testing.T) {
 	c := newPopulace(t)
 	c.busy(50)
 	c.stop(t, true)
-	whole, err := os.ReadFile(c.path("facts"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	whole := must.Get(os.ReadFile(c.path("facts")))(t)
 	r := rand.New(rand.NewPCG(3, 4))
 	tokens := slices.Clone(whole)
 	tokens[8000] ^= 4
@@ -251,9 +231,7 @@ func TestFactsDamaged(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			dir := copyDir(t, c.dir)
-			if err := os.WriteFile(filepath.Join(dir, "store", "facts"), b, 0o600); err != nil {
-				t.Fatal(err)
-			}
+			must.Do(t, os.WriteFile(filepath.Join(dir, "store", "facts"), b, 0o600))
 			wantSame(t, dir, Options{Now: c.clock.Now}, false)
 		})
 	}
@@ -272,9 +250,7 @@ func TestFactsNot(t *testing.T) {
 		t.Errorf("on a full disk: %v", err)
 	}
 	wantSame(t, c.dir, opts, false)
-	if err := os.MkdirAll(filepath.Join(c.path("facts"), "something"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.MkdirAll(filepath.Join(c.path("facts"), "something"), 0o700))
 	for range 2 {
 		c.Store = openWith(c.TB, c.dir, opts)
 		if c.facts != nil {
@@ -301,14 +277,10 @@ func TestFactsKept(t *testing.T) {
 	for n := range 5000 {
 		users = append(users, User{UID: fmt.Sprintf("many%d@example.com", n), Source: SourceLocal})
 	}
-	if _, err := c.ImportUsers(admin, users); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(c.ImportUsers(admin, users))(t)
 	c.stop(t, false)
 	c.Store = openWith(c.TB, c.dir, opts)
-	if _, err := c.RotateKey(admin, 0); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(c.RotateKey(admin, 0))(t)
 	c.stop(t, true)
 	wantSame(t, c.dir, opts, true)
 }
@@ -324,9 +296,7 @@ func BenchmarkFacts(b *testing.B) {
 	}
 	users := importUsers(b, s, most/10, func(n int) User { return User{UID: benchName(n), Source: SourceLocal} })
 	importTokens(b, s, users, most, nil)
-	if err := s.Close(); err != nil {
-		b.Fatal(err)
-	}
+	must.Do(b, s.Close())
 	for _, with := range []bool{true, false} {
 		b.Run(fmt.Sprintf("with %t", with), func(b *testing.B) {
 			var stops time.Duration
@@ -336,15 +306,11 @@ func BenchmarkFacts(b *testing.B) {
 				<-s.Counted()
 				b.StartTimer()
 				for _, m := range []*order.Match{matches["name"], matches["person"]} {
-					if _, err := s.MatchTokens(TokenFilter{Match: m}); err != nil {
-						b.Fatal(err)
-					}
+					must.Get(s.MatchTokens(TokenFilter{Match: m}))(b)
 				}
 				b.StopTimer()
 				start := time.Now()
-				if err := s.Close(); err != nil {
-					b.Fatal(err)
-				}
+				must.Do(b, s.Close())
 				stops += time.Since(start)
 				if !with {
 					os.Remove(s.path("facts"))

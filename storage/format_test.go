@@ -21,6 +21,7 @@ import (
 	"gatehouse/storage/index"
 	"gatehouse/storage/marks"
 	"gatehouse/storage/record"
+	"gatehouse/storage/storagetest/must"
 )
 
 // The directory of a format in testdata has stores that the released program of
@@ -79,10 +80,7 @@ func (v formerStore) options(t *testing.T) Options {
 func unpack(t *testing.T, name string) (dir string) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "data")
-	f, err := os.Open(filepath.Join("testdata", "format"+marks.FormerFormat, name+".tar.gz"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := must.Get(os.Open(filepath.Join("testdata", "format"+marks.FormerFormat, name+".tar.gz")))(t)
 	defer f.Close()
 	z, err := gzip.NewReader(f)
 	if err == nil {
@@ -125,10 +123,7 @@ func wantFormer(t *testing.T, s *Store, v formerStore, whole bool) {
 		} else if !tok.Live && whole && !errors.Is(err, ErrRefused) {
 			t.Errorf("token %s of %s: got %v, want it refused", tok.ID, tok.UID, err)
 		}
-		id, err := ParseID(tok.ID)
-		if err != nil {
-			t.Fatal(err)
-		}
+		id := must.Get(ParseID(tok.ID))(t)
 		got, err := s.Token(id)
 		if err != nil || whole && (got.LastUsed != tok.LastUsed || got.Usage.Uses != tok.Uses) {
 			t.Errorf("token %s: got %d uses, the last at %d, %v, want %d, %d", tok.ID, got.Usage.Uses, got.LastUsed, err, tok.Uses, tok.LastUsed)
@@ -143,10 +138,7 @@ func wantFormer(t *testing.T, s *Store, v formerStore, whole bool) {
 		t.Errorf("users: got %v, want %v", states, v.Users)
 	}
 	for uid, want := range v.Files {
-		u, err := s.User(uid)
-		if err != nil {
-			t.Fatal(err)
-		}
+		u := must.Get(s.User(uid))(t)
 		got, err := s.Files(u.ID)
 		same := slices.EqualFunc(got, want, func(a, b File) bool {
 			return bytes.Equal(a.ID, b.ID) && bytes.Equal(a.Revision, b.Revision) && a.Name == b.Name && a.Path == b.Path && a.Time == b.Time
@@ -190,16 +182,12 @@ func TestFormerFormats(t *testing.T) {
 				opts.Early = early
 				for range 2 {
 					s := openWith(t, dir, opts)
-					if err := s.Opened(t.Context()); err != nil {
-						t.Fatal(err)
-					}
+					must.Do(t, s.Opened(t.Context()))
 					wantFormer(t, s, v, name != "restored")
 					if err := s.index.Compare(); err != nil {
 						t.Error(err)
 					}
-					if err := s.Close(); err != nil {
-						t.Fatal(err)
-					}
+					must.Do(t, s.Close())
 				}
 			})
 		}
@@ -219,14 +207,9 @@ func TestFormerBackup(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	f, err := os.Open(filepath.Join(dir, "backup"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := must.Get(os.Open(filepath.Join(dir, "backup")))(t)
 	defer f.Close()
-	if _, err := Restore(t.Context(), f, dir, v.options(t)); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(Restore(t.Context(), f, dir, v.options(t)))(t)
 	s := openWith(t, dir, v.options(t))
 	wantFormer(t, s, v, false)
 }
@@ -237,10 +220,7 @@ func contents(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	all := map[string]string{}
 	for _, name := range files(t, dir) {
-		b, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil {
-			t.Fatal(err)
-		}
+		b := must.Get(os.ReadFile(filepath.Join(dir, name)))(t)
 		if name != "lock" {
 			all[name] = string(b)
 		}
@@ -253,9 +233,7 @@ func contents(t *testing.T, dir string) map[string]string {
 func TestUnknownFormat(t *testing.T) {
 	for _, number := range []string{"1", "4", "17", "", "1 and a half"} {
 		dir := unpack(t, "killed")
-		if err := os.WriteFile(filepath.Join(dir, "store", "format"), []byte(number+"\n"), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, os.WriteFile(filepath.Join(dir, "store", "format"), []byte(number+"\n"), 0o600))
 		before := contents(t, dir)
 		_, err := Open(dir, formerOf(t).options(t))
 		if err == nil || !strings.Contains(err.Error(), strconv.Quote(number)) || !strings.Contains(err.Error(), "use the program that made it") {
@@ -276,10 +254,7 @@ func TestUnknownRecords(t *testing.T) {
 		t.Skip("takes long: not with -short")
 	}
 	v := formerOf(t)
-	id, err := ParseID(v.Tokens[0].ID)
-	if err != nil {
-		t.Fatal(err)
-	}
+	id := must.Get(ParseID(v.Tokens[0].ID))(t)
 	for name, k := range map[string][]byte{
 		"token":       record.TokenKey(id),
 		"another key": append(record.TokenKey(id), 1),
@@ -289,16 +264,11 @@ func TestUnknownRecords(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := unpack(t, "clean")
-			s, err := begin(t.Context(), copyDir(t, dir), v.options(t)) // for the keys
-			if err != nil {
-				t.Fatal(err)
-			}
+			s := must.Get(begin(t.Context(), copyDir(t, dir), v.options(t)))(t) // for the keys
 			defer s.stop.release()
 			x := index.New(index.Options{Dir: filepath.Join(dir, "store"), Seals: s.opening.Seals, Space: s.space, Log: slog.New(slog.DiscardHandler)})
-			if _, err := x.Open(); err != nil {
-				t.Fatal(err)
-			}
-			err = x.Write(1, func(u *index.Update) error { return u.Put(k, []byte("a form of tomorrow"), 0) })
+			must.Get(x.Open())(t)
+			err := x.Write(1, func(u *index.Update) error { return u.Put(k, []byte("a form of tomorrow"), 0) })
 			if err = errors.Join(err, x.Close(time.Now().Add(patience))); err != nil {
 				t.Fatal(err)
 			}

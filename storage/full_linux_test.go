@@ -17,6 +17,7 @@ import (
 
 	"gatehouse/storage/disk"
 	"gatehouse/storage/index"
+	"gatehouse/storage/storagetest/must"
 )
 
 const fullDisk = 256 << 20
@@ -47,10 +48,7 @@ type filler struct {
 
 func newFiller(t *testing.T, dir string) *filler {
 	t.Helper()
-	f, err := os.Create(filepath.Join(dir, "filler"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := must.Get(os.Create(filepath.Join(dir, "filler")))(t)
 	t.Cleanup(func() { f.Close() })
 	return &filler{file: f}
 }
@@ -116,9 +114,7 @@ func (f *filler) grab(dir string) {
 func (f *filler) free(t *testing.T) {
 	t.Helper()
 	f.size = 0
-	if err := f.file.Truncate(0); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, f.file.Truncate(0))
 }
 
 // crowd uses a store in another process from many goroutines at once, and knows
@@ -274,9 +270,7 @@ func (c *crowd) audit(t *testing.T) {
 	t.Helper()
 	c.check(t)
 	var list []Listed
-	if err := c.call("List", c.owner, &list); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, c.call("List", c.owner, &list))
 	for want, known := range map[bool][]Made{true: c.live, false: c.revoked} {
 		for _, m := range known {
 			var live bool
@@ -329,13 +323,9 @@ func testFullDisk(t *testing.T, fill func(f *filler, dir string), stopped, race 
 	dir := filepath.Join(disk, "data")
 	f := newFiller(t, disk)
 	c := &crowd{child: startChild(t, dir), doubt: map[ID]Made{}}
-	if err := c.call("AddUser", "alice@example.com", &c.owner); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, c.call("AddUser", "alice@example.com", &c.owner))
 	for i := range 300 {
-		if err := c.create(i%2 == 0); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, c.create(i%2 == 0))
 	}
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
@@ -418,9 +408,7 @@ func TestBackupOfAFullDisk(t *testing.T) {
 	full.grab(disk)
 	await(t, "a short disk", func() bool { return s.space.Short() != nil })
 	wantLive(t, s, live)
-	if _, err := s.RevokeTokens(admin, dead); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(s.RevokeTokens(admin, dead))(t)
 	running := backupOf(t, s)
 	if err := s.Close(); err != nil && !errors.Is(err, ErrNoSpace) {
 		t.Fatal(err)
@@ -434,10 +422,7 @@ func TestBackupOfAFullDisk(t *testing.T) {
 	if err := s.Close(); err != nil && !errors.Is(err, ErrNoSpace) {
 		t.Fatal(err)
 	}
-	key, err := os.ReadFile(filepath.Join(dir, "key"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := must.Get(os.ReadFile(filepath.Join(dir, "key")))(t)
 	for what, backup := range map[string][]byte{"running": running, "offline": offline} {
 		to := t.TempDir()
 		put(t, filepath.Join(to, "key"), key, 0o600)
@@ -471,28 +456,18 @@ func TestOpenOnAFullDisk(t *testing.T) {
 				secrets = append(secrets, secret)
 			}
 			dir := filepath.Join(disk, "data")
-			if err := os.CopyFS(dir, os.DirFS(copyDir(t, s.Dir()))); err != nil { // as a kill would leave it
-				t.Fatal(err)
-			}
-			if err := os.Remove(filepath.Join(dir, "store", "ballast")); err != nil {
-				t.Fatal(err)
-			}
+			must.Do(t, os.CopyFS(dir, os.DirFS(copyDir(t, s.Dir())))) // as a kill would leave it
+			must.Do(t, os.Remove(filepath.Join(dir, "store", "ballast")))
 			for _, name := range files(t, dir) {
-				if err := os.Chmod(filepath.Join(dir, name), 0o600); err != nil {
-					t.Fatal(err)
-				}
+				must.Do(t, os.Chmod(filepath.Join(dir, name), 0o600))
 			}
-			if err := os.Chmod(dir, 0o700); err != nil {
-				t.Fatal(err)
-			}
+			must.Do(t, os.Chmod(dir, 0o700))
 			logs, err := index.MemoryLogs(filepath.Join(dir, "store", "index"))
 			if err != nil || len(logs) == 0 {
 				t.Fatalf("logs of Badger: %v, %v, want one", logs, err)
 			}
 			if c.taken { // now the logs have no reserved space
-				if err := index.CheckFiles(filepath.Join(dir, "store", "index")); err != nil {
-					t.Fatal(err)
-				}
+				must.Do(t, index.CheckFiles(filepath.Join(dir, "store", "index")))
 			}
 			full := newFiller(t, disk)
 			full.grab(disk)

@@ -14,6 +14,7 @@ import (
 
 	"gatehouse/storage/disk"
 	"gatehouse/storage/storagetest"
+	"gatehouse/storage/storagetest/must"
 )
 
 // shortOf makes the disk of a store look full while the returned flag is set.
@@ -46,18 +47,14 @@ func TestNoteOnFullDisk(t *testing.T) {
 	alice := addUser(t, s, "alice@example.com")
 	id, old := create(t, s, alice)
 	other, _ := create(t, s, alice)
-	if _, _, err := s.RotateToken(admin, id, 0, ByUser); err != nil {
-		t.Fatal(err)
-	}
+	must.Get2(s.RotateToken(admin, id, 0, ByUser))(t)
 	full.Store(true)
 	await(t, "a short disk", func() bool { return s.space.Short() != nil })
 	if _, err := s.Authenticate(old, Origin{Address: netip.MustParseAddr("192.0.2.1")}); !errors.Is(err, ErrRefused) {
 		t.Fatalf("got %v, want ErrRefused", err)
 	}
-	if _, err := s.RevokeTokens(admin, other); err != nil { // this change comes after the note
-		t.Fatal(err)
-	}
-	full.Store(false) // or it can't be closed
+	must.Get(s.RevokeTokens(admin, other))(t) // this change comes after the note
+	full.Store(false)                         // or it can't be closed
 	for _, want := range []string{ActionTokenStale, "alice@example.com", id.String(), "192.0.2.1"} {
 		if got := log.String(); !strings.Contains(got, want) {
 			t.Errorf("got %s, want %s in it", got, want)
@@ -169,27 +166,16 @@ func TestIndexBehind(t *testing.T) {
 	kept, keptSecret := create(t, s, alice)
 	_, bobs := create(t, s, bob)
 	_, carols := create(t, s, carol)
-	cookie, err := s.CreateSession(admin, bob.ID, SourceLocal, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	before, endBefore, err := s.index.Begin() // a view that began before the disk was full
-	if err != nil {
-		t.Fatal(err)
-	}
+	cookie := must.Get(s.CreateSession(admin, bob.ID, SourceLocal, ""))(t)
+	before, endBefore := must.Get2(s.index.Begin())(t) // a view that began before the disk was full
 
 	full.Store(true)
 	await(t, "a short disk", func() bool { return s.space.Short() != nil })
 	if n, err := s.RevokeTokens(admin, dead); n != 1 || err != nil {
 		t.Fatal(n, err)
 	}
-	if err := errors.Join(s.DisableUser(admin, "bob@example.com"), s.RemoveUser(admin, "carol@example.com")); err != nil {
-		t.Fatal(err)
-	}
-	during, endDuring, err := s.index.Begin() // a view that began while the index is behind
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, errors.Join(s.DisableUser(admin, "bob@example.com"), s.RemoveUser(admin, "carol@example.com")))
+	during, endDuring := must.Get2(s.index.Begin())(t) // a view that began while the index is behind
 	b := behind{alice, dead, kept, deadSecret, keptSecret, bobs, carols, cookie}
 	b.check(t, s)
 	b.wantRefusals(t, s)
@@ -198,9 +184,7 @@ func TestIndexBehind(t *testing.T) {
 	full.Store(false)
 	await(t, "catching up", func() bool { return s.Writable() == nil })
 	b.check(t, s)
-	if err := s.RenameToken(admin, dead, "dead"); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.RenameToken(admin, dead, "dead"))
 	if tok, err := s.reads.At(during).Token(dead); tok.Revoked == 0 || err != nil {
 		t.Errorf("a reader who had seen the revocation sees %+v, %v", tok, err)
 	}
@@ -227,9 +211,7 @@ func TestBatchWhileBehind(t *testing.T) {
 	id, secret := create(t, s, u)
 	full.Store(true)
 	await(t, "a short disk", func() bool { return s.space.Short() != nil })
-	if err := s.DisableUser(admin, u.UID); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.DisableUser(admin, u.UID))
 	var batch []func()
 	ask := func(fn func(t *tx) error) {
 		batch = append(batch, func() {

@@ -3,20 +3,17 @@ package storage
 import (
 	"errors"
 	"testing"
+
+	"gatehouse/storage/storagetest/must"
 )
 
 func TestUnlink(t *testing.T) {
 	s := open(t, t.TempDir())
 	alice := addUser(t, s, "alice@example.com")
 	hub, dir := Identity{Source: "github", Subject: "7"}, Identity{Source: SourceLDAP, Subject: "6f1d"}
-	if err := errors.Join(s.Link(admin, alice.UID, hub), s.Link(admin, alice.UID, dir)); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, errors.Join(s.Link(admin, alice.UID, hub), s.Link(admin, alice.UID, dir)))
 	_, secret := create(t, s, alice)
-	cookie, err := s.CreateSession(admin, alice.ID, hub.Source, "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	cookie := must.Get(s.CreateSession(admin, alice.ID, hub.Source, ""))(t)
 
 	if err := s.Unlink(admin, alice.UID, Identity{Source: "github", Subject: "8"}); !errors.Is(err, ErrNoIdentity) {
 		t.Errorf("another subject: got %v, want ErrNoIdentity", err)
@@ -24,9 +21,7 @@ func TestUnlink(t *testing.T) {
 	if _, err := s.Session(cookie.Reveal()); err != nil {
 		t.Errorf("the session, after nothing was done: %v", err)
 	}
-	if err := s.Unlink(admin, "Alice@Example.com", hub); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.Unlink(admin, "Alice@Example.com", hub))
 	if _, err := s.Session(cookie.Reveal()); !errors.Is(err, ErrNoSession) {
 		t.Errorf("the session: got %v, want ErrNoSession", err)
 	}
@@ -47,9 +42,7 @@ func TestUnlink(t *testing.T) {
 		t.Errorf("the only identity: got %v, want an InvalidError", err)
 	}
 	lab := Identity{Source: "gitlab", Subject: "9"}
-	if err := errors.Join(s.Link(admin, bob.UID, lab), s.Unlink(admin, bob.UID, hub)); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, errors.Join(s.Link(admin, bob.UID, lab), s.Unlink(admin, bob.UID, hub)))
 	if bob, err = s.User(bob.UID); bob.Source != lab.Source || err != nil {
 		t.Errorf("got source %q, %v, want %q", bob.Source, err, lab.Source)
 	}

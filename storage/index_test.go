@@ -15,6 +15,7 @@ import (
 	"gatehouse/storage/index"
 	"gatehouse/storage/read"
 	"gatehouse/storage/record"
+	"gatehouse/storage/storagetest/must"
 )
 
 // openAgain opens a copy of a store, as after a kill.
@@ -40,17 +41,12 @@ func TestIndexThatForgot(t *testing.T) {
 		})
 	}
 	keep(record.TokenKey(revoked))
-	if _, err := s.RevokeTokens(admin, revoked); err != nil {
-		t.Fatal(err)
-	}
-	err := s.index.Write(1, func(u *index.Update) error {
+	must.Get(s.RevokeTokens(admin, revoked))(t)
+	must.Do(t, s.index.Write(1, func(u *index.Update) error {
 		return errors.Join(
 			u.Hint(record.TokenKey(revoked), before[string(record.TokenKey(revoked))], 0),
 			u.Delete(record.TokenKey(lost)))
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	}))
 	again := openAgain(t, dir)
 	wantDead(t, again, dead)
 	wantLive(t, again, live)
@@ -67,21 +63,12 @@ func TestIndexThatForgot(t *testing.T) {
 func TestReplayTurnsNoUseBack(t *testing.T) {
 	s := open(t, t.TempDir())
 	u := addUser(t, s, "alice@example.com")
-	list, err := s.ImportTokens(admin, []Imported{{Owner: u.ID, Created: 1000, LastUsed: 2000}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	list := must.Get(s.ImportTokens(admin, []Imported{{Owner: u.ID, Created: 1000, LastUsed: 2000}}))(t)
 	wantLive(t, s, s.Reveal(list[0]).Reveal())
-	if err := s.upkeep.flush(context.Background()); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.upkeep.flush(context.Background()))
 	lost, _ := create(t, s, u)
-	if err := s.index.Write(1, func(u *index.Update) error { return u.Delete(record.TokenKey(lost)) }); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.index.CatchUp(record.Log{Journal: s.journal}); err != nil { // from where Badger was settled: the beginning
-		t.Fatal(err)
-	}
+	must.Do(t, s.index.Write(1, func(u *index.Update) error { return u.Delete(record.TokenKey(lost)) }))
+	must.Do(t, s.index.CatchUp(record.Log{Journal: s.journal})) // from where Badger was settled: the beginning
 	if _, err := s.Token(lost); err != nil {
 		t.Error(err)
 	}
@@ -105,17 +92,11 @@ func TestFilesOfTheIndex(t *testing.T) {
 	u := addUser(t, s, "alice@example.com")
 	_, live := create(t, s, u)
 	id, dead := create(t, s, u)
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.Close())
 	s = open(t, dir)
-	if _, err := s.RevokeTokens(admin, id); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(s.RevokeTokens(admin, id))(t)
 	killed := copyDir(t, dir)
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.Close())
 	random := rand.New(rand.NewPCG(1, 1))
 	for how, from := range map[string]string{"killed": killed, "closed": dir} {
 		files, err := filepath.Glob(filepath.Join(from, "store", "index", "*"))
@@ -133,9 +114,7 @@ func TestFilesOfTheIndex(t *testing.T) {
 				if used := bytes.TrimRight(b, "\x00"); len(used) > 0 {
 					b[random.IntN(len(used))] ^= 1 << random.IntN(8)
 				}
-				if err := os.WriteFile(filepath.Join(at, rel), b, 0o600); err != nil {
-					t.Fatal(err)
-				}
+				must.Do(t, os.WriteFile(filepath.Join(at, rel), b, 0o600))
 				s := open(t, at)
 				wantLive(t, s, live)
 				wantDead(t, s, dead)
@@ -148,22 +127,14 @@ func TestFilesOfTheIndex(t *testing.T) {
 func TestBirthAgain(t *testing.T) {
 	dir := t.TempDir()
 	index := filepath.Join(dir, "store", "index")
-	if err := os.MkdirAll(index, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.MkdirAll(index, 0o700))
 	for _, name := range []string{"../new", "MANIFEST", "KEYREGISTRY", "000001.vlog"} {
-		if err := os.WriteFile(filepath.Join(index, name), []byte("half"), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, os.WriteFile(filepath.Join(index, name), []byte("half"), 0o600))
 	}
 	s := open(t, dir)
 	_, secret := create(t, s, addUser(t, s, "alice@example.com"))
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Remove(filepath.Join(dir, "store", "format")); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.Close())
+	must.Do(t, os.Remove(filepath.Join(dir, "store", "format")))
 	wantLive(t, open(t, dir), secret) // even without that file it does not count as a new store
 }
 
@@ -178,10 +149,7 @@ func TestCheckpointOfTheDayBefore(t *testing.T) {
 	at := time.Now()
 	var before backup.Manifest
 	for n := range 3 {
-		s, err := Open(dir, Options{Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return at.Add(time.Duration(n) * 13 * time.Hour) }})
-		if err != nil {
-			t.Fatal(err)
-		}
+		s := must.Get(Open(dir, Options{Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return at.Add(time.Duration(n) * 13 * time.Hour) }}))(t)
 		wait := patience
 		if n == 1 {
 			wait = 3 * time.Second
@@ -193,9 +161,7 @@ func TestCheckpointOfTheDayBefore(t *testing.T) {
 		if made != (n != 1) {
 			t.Errorf("opening %d: a checkpoint was made: %t", n, made)
 		}
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, s.Close())
 		before = s.checkpoints.file.Last()
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"gatehouse/storage/storagetest/must"
 )
 
 // lineSeen is a log that tells when it has a line with a text.
@@ -28,9 +30,7 @@ func TestKeptFromTheStart(t *testing.T) {
 	for range 400 {
 		c.step()
 	}
-	if err := c.Close(); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, c.Close())
 	log := lineSeen{"what queries ask for is in memory", make(chan struct{})}
 	c.Store = openWith(t, c.dir, Options{Now: c.clock.Now, Early: true, Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	select {

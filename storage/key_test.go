@@ -17,6 +17,7 @@ import (
 	"gatehouse/storage/index"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/rekey"
+	"gatehouse/storage/storagetest/must"
 )
 
 // RotateAsk asks for a rotation.
@@ -46,9 +47,7 @@ func TestRotateKilled(t *testing.T) {
 		dir := t.TempDir()
 		c := startChild(t, dir)
 		var owner UserID
-		if err := c.call("AddUser", "alice@example.com", &owner); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, c.call("AddUser", "alice@example.com", &owner))
 		var mu sync.Mutex
 		var made []string
 		var making sync.WaitGroup
@@ -82,10 +81,7 @@ func TestRotateKilled(t *testing.T) {
 		for _, secret := range made {
 			wantLive(t, s, secret)
 		}
-		list, err2 := s.TokenKeys()
-		if err2 != nil {
-			t.Fatal(err2)
-		}
+		list := must.Get(s.TokenKeys())(t)
 		events := actions(t, s, "key")
 		switch len(list) {
 		case 1:
@@ -103,9 +99,7 @@ func TestRotateKilled(t *testing.T) {
 		if done, err := s.RotateKey(admin, 0); err != nil || int(done.TokenKey) != len(list)+1 {
 			t.Errorf("killed after step %d: the next rotation: %+v, %v", kill, done, err)
 		}
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, s.Close())
 		if err == nil {
 			if kill < 5 || steps != kill {
 				t.Errorf("there were %d steps", steps)
@@ -118,9 +112,7 @@ func TestRotateKilled(t *testing.T) {
 // actions returns the actions of one kind in the audit log, once all are in it.
 func actions(t *testing.T, s *Store, kind string) (list []string) {
 	t.Helper()
-	if err := s.change(admin, func(*tx) error { return nil }); err != nil { // after what was noted before
-		t.Fatal(err)
-	}
+	must.Do(t, s.change(admin, func(*tx) error { return nil })) // after what was noted before
 	for e, err := range s.Audit().Events(t.Context(), 0, false) {
 		if err != nil {
 			t.Fatal(err)
@@ -134,10 +126,7 @@ func actions(t *testing.T, s *Store, kind string) (list []string) {
 
 func rotate(t *testing.T, s *Store, retire time.Duration) KeyRotation {
 	t.Helper()
-	done, err := s.RotateKey(admin, retire)
-	if err != nil {
-		t.Fatal(err)
-	}
+	done := must.Get(s.RotateKey(admin, retire))(t)
 	return done
 }
 
@@ -148,10 +137,7 @@ func TestRetire(t *testing.T) {
 	s := openWith(t, dir, timed(t, clock))
 	alice := addUser(t, s, "alice@example.com")
 	id, old := create(t, s, alice)
-	short, soon, err := s.CreateToken(admin, alice.ID, TokenSpec{Lifetime: time.Hour.Milliseconds()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	short, soon := must.Get2(s.CreateToken(admin, alice.ID, TokenSpec{Lifetime: time.Hour.Milliseconds()}))(t)
 	end := clock.Milli() + (24 * time.Hour).Milliseconds()
 	if done := rotate(t, s, 24*time.Hour); done.Ends != end || done.TokenKey != 2 {
 		t.Errorf("the rotation says %+v", done)
@@ -175,12 +161,8 @@ func TestRetire(t *testing.T) {
 	if c, err := s.Census(2*time.Hour, 48*time.Hour); err != nil || c.Live != 3 || c.Ending[0] != 1 || c.Ending[1] != 2 {
 		t.Errorf("the census is %+v, %v", c, err)
 	}
-	if err := s.RenameToken(admin, id, "nightly"); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.RenameToken(admin, id, "nightly"))
+	must.Do(t, s.Close())
 	s = openWith(t, dir, timed(t, clock))
 	check(s)
 	clock.Pass(2 * time.Hour)
@@ -214,19 +196,12 @@ func TestRetireInDoubt(t *testing.T) {
 func TestRotateWithHeldKey(t *testing.T) {
 	dir := t.TempDir()
 	s := openWith(t, dir, Options{})
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	held, err := keys.ReadFile(filepath.Join(dir, "key"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.Close())
+	held := must.Get(keys.ReadFile(filepath.Join(dir, "key")))(t)
 	s = openWith(t, dir, Options{Key: held})
 	for _, rotate := range []bool{false, true, true} {
 		if rotate {
-			if _, err := s.RotateKey(admin, 0); err != nil {
-				t.Fatal(err)
-			}
+			must.Get(s.RotateKey(admin, 0))(t)
 		}
 		if list, err := s.KeyFiles(); err != nil || !list[0].Opens || list[0].Written.IsZero() {
 			t.Errorf("after a rotation %v: got %+v, %v, want a key file that opens the keyring", rotate, list, err)
@@ -247,23 +222,17 @@ func TestDropKeys(t *testing.T) {
 	_, secret := create(t, s, alice)
 	want := func(n int) {
 		t.Helper()
-		if err := s.dropKeys(); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, s.dropKeys())
 		r, _, err := rekey.Load(s.path("keyring"), s.opts.KeyFile, s.opts.Key, false)
 		if list := s.keys.List(); err != nil || len(list) != n || len(r.Tokens) != n {
 			t.Errorf("there are %d token keys, and %d on the disk (%v), want %d", len(list), len(r.Tokens), err, n)
 		}
 	}
 	want(2)
-	if _, err := s.RevokeTokens(admin, last); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(s.RevokeTokens(admin, last))(t)
 	want(2)
 	wantLive(t, s, old)
-	if _, err := s.RevokeTokens(admin, id); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(s.RevokeTokens(admin, id))(t)
 	want(1)
 	want(1)
 	wantDead(t, s, old)
@@ -279,9 +248,7 @@ func TestCheckpointAfterRotation(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
 	create(t, s, addUser(t, s, "alice@example.com")) // so that no token key is dropped
-	if _, err := s.checkpoints.write(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(s.checkpoints.write(t.Context()))(t)
 	rotate(t, s, 0)
 	keyring := readFile(t, s.path("keyring"))
 	renewed := func() bool { return bytes.Contains(readFile(t, s.path("checkpoint")), keyring) }
@@ -293,9 +260,7 @@ func TestCheckpointAfterRotation(t *testing.T) {
 			t.Error("no checkpoint is due")
 		}
 		s.checkpoints.busy.Store(false)
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, s.Close())
 		s = open(t, dir)
 	}
 	<-s.opening.Compared()
@@ -319,26 +284,16 @@ func TestRestoreOverRotation(t *testing.T) {
 	backup := func() []byte {
 		t.Helper()
 		b := new(bytes.Buffer)
-		if _, err := s.Snapshot(context.Background(), b); err != nil {
-			t.Fatal(err)
-		}
+		must.Get(s.Snapshot(context.Background(), b))(t)
 		return b.Bytes()
 	}
 	before := backup()
-	firstKey, err := os.ReadFile(filepath.Join(dir, "key"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	firstKey := must.Get(os.ReadFile(filepath.Join(dir, "key")))(t)
 	done := rotate(t, s, 24*time.Hour)
 	_, young := create(t, s, alice)
 	after := backup()
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	secondKey, err := os.ReadFile(filepath.Join(dir, "key"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.Close())
+	secondKey := must.Get(os.ReadFile(filepath.Join(dir, "key")))(t)
 	const oldName = "key.old-20261129T130000Z"
 
 	for name, c := range map[string]struct {
@@ -366,9 +321,7 @@ func TestRestoreOverRotation(t *testing.T) {
 			if c.over {
 				to = copyDir(t, dir)
 				for _, f := range []string{"key", filepath.Base(done.Old)} {
-					if err := os.Remove(filepath.Join(to, f)); err != nil {
-						t.Fatal(err)
-					}
+					must.Do(t, os.Remove(filepath.Join(to, f)))
 				}
 			}
 			for name, b := range c.keys {
@@ -384,9 +337,7 @@ func TestRestoreOverRotation(t *testing.T) {
 			if err != nil || (r.OldKey != "") != c.oldKey {
 				t.Fatalf("got %+v, %v", r, err)
 			}
-			if err := os.RemoveAll(filepath.Join(to, oldName)); err != nil { // it is not needed any more
-				t.Fatal(err)
-			}
+			must.Do(t, os.RemoveAll(filepath.Join(to, oldName))) // it is not needed any more
 			s := open(t, to)
 			wantLive(t, s, old)
 			if c.young {
@@ -398,10 +349,7 @@ func TestRestoreOverRotation(t *testing.T) {
 			if v, err := s.Token(id); err != nil || (v.Ends() != 0) != c.ends {
 				t.Errorf("the old token ends at %d, %v", v.Ends(), err)
 			}
-			u, err := s.User("alice@example.com")
-			if err != nil {
-				t.Fatal(err)
-			}
+			u := must.Get(s.User("alice@example.com"))(t)
 			if id, secret := create(t, s, u); id[0] != c.current {
 				t.Errorf("a new token has the key %d, want %d", id[0], c.current)
 			} else {
@@ -437,14 +385,10 @@ func TestBackupWhileRotating(t *testing.T) {
 		_, young = create(t, s, alice)
 		return view(fn)
 	}
-	if _, err := source.Write(t.Context(), b, true); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(source.Write(t.Context(), b, true))(t)
 	to := t.TempDir()
 	put(t, filepath.Join(to, "key"), readFile(t, s.opts.KeyFile), 0o600)
-	if _, err := Restore(t.Context(), b, to, Options{}); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(Restore(t.Context(), b, to, Options{}))(t)
 	restored := open(t, to)
 	wantLive(t, restored, old)
 	wantLive(t, restored, young)
@@ -452,10 +396,7 @@ func TestBackupWhileRotating(t *testing.T) {
 
 func readFile(t *testing.T, name string) []byte {
 	t.Helper()
-	b, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := must.Get(os.ReadFile(name))(t)
 	return b
 }
 
@@ -468,17 +409,11 @@ func TestKeysAreNotShown(t *testing.T) {
 	if err != nil || len(files) != 2 || !files[0].Opens || files[1].Opens || files[0].ID != done.ID {
 		t.Fatalf("got %+v, %v", files, err)
 	}
-	list, err := s.TokenKeys()
-	if err != nil {
-		t.Fatal(err)
-	}
+	list := must.Get(s.TokenKeys())(t)
 	shown := fmt.Sprintf("%+v %+v %+v", files, list, done)
 	for _, f := range files {
 		text := strings.TrimSpace(string(readFile(t, f.Name)))
-		b, err := hex.DecodeString(text)
-		if err != nil {
-			t.Fatal(err)
-		}
+		b := must.Get(hex.DecodeString(text))(t)
 		for n := 0; n+8 <= len(text); n += 2 {
 			if strings.Contains(shown, text[n:n+8]) {
 				t.Errorf("part of the key in %s is shown", f.Name)

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/anishathalye/porcupine"
+
+	"gatehouse/storage/storagetest/must"
 )
 
 // A call is one operation on a user's tokens, which are numbered from 0 to 63.
@@ -76,10 +78,7 @@ func operations(t *testing.T) int {
 	if text == "" {
 		return 30_000
 	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatal(err)
-	}
+	n := must.Get(strconv.Atoi(text))(t)
 	return n
 }
 
@@ -316,13 +315,9 @@ func (r *recorder) list(c *child, client int, s *subject) error {
 func (r *recorder) close(t *testing.T, dir string) {
 	c := startChild(t, dir)
 	for _, s := range r.users {
-		if err := r.list(c, clients, s); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, r.list(c, clients, s))
 		for _, token := range s.tokens {
-			if err := r.use(c, clients, s, token); err != nil {
-				t.Fatal(err)
-			}
+			must.Do(t, r.use(c, clients, s, token))
 		}
 	}
 	c.stop()

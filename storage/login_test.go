@@ -5,14 +5,13 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"gatehouse/storage/storagetest/must"
 )
 
 func logIn(t *testing.T, s *Store, id Identity, addresses ...string) User {
 	t.Helper()
-	u, err := s.LogIn(admin, Login{Identity: id, Addresses: addresses, Name: id.Source})
-	if err != nil {
-		t.Fatal(err)
-	}
+	u := must.Get(s.LogIn(admin, Login{Identity: id, Addresses: addresses, Name: id.Source}))(t)
 	return u
 }
 
@@ -75,9 +74,7 @@ func TestUIDFollows(t *testing.T) {
 				id = logIn(t, s, test.first, "first@example.com").ID
 			}
 			for _, l := range test.linked {
-				if err := s.Link(admin, "first@example.com", l); err != nil {
-					t.Fatal(err)
-				}
+				must.Do(t, s.Link(admin, "first@example.com", l))
 			}
 			for i, step := range test.steps {
 				if u := logIn(t, s, step.by, step.addresses...); u.UID != step.want || u.ID != id {
@@ -112,9 +109,7 @@ func TestRenameUser(t *testing.T) {
 		t.Errorf("no address: got %v", err)
 	}
 	for _, to := range []string{"FIRST@example.com", "chosen@example.com", "chosen@example.com"} {
-		if err := s.RenameUser(admin, u.UID, to); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, s.RenameUser(admin, u.UID, to))
 		if u, err = s.User(to); err != nil || u.UID != to {
 			t.Fatalf("got %+v, %v, want %s", u, err, to)
 		}
@@ -140,16 +135,12 @@ func TestUIDFollowsAtRandom(t *testing.T) {
 	pool := []string{"a@example.com", "b@example.com", "c@example.com", "d@example.com", "e@example.com"}
 	u := logIn(t, s, ids[0], pool[0])
 	for _, id := range ids[1:] {
-		if err := s.Link(admin, u.UID, id); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, s.Link(admin, u.UID, id))
 	}
 	renamed, maker := 0, true
 	for i := range 400 {
 		if i == 300 { // from then on no identity may rename
-			if err := s.Unlink(admin, u.UID, ids[0]); err != nil {
-				t.Fatal(err)
-			}
+			must.Do(t, s.Unlink(admin, u.UID, ids[0]))
 			ids, maker = ids[1:], false
 		}
 		r.Shuffle(len(pool), func(i, j int) { pool[i], pool[j] = pool[j], pool[i] })

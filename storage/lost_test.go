@@ -9,6 +9,7 @@ import (
 
 	"gatehouse/storage/disk"
 	"gatehouse/storage/storagetest"
+	"gatehouse/storage/storagetest/must"
 )
 
 // oneOfEach makes a store with one end of each kind, and with every kind of file.
@@ -28,10 +29,7 @@ func TestRemainsOfAStore(t *testing.T) {
 	clock := newClock()
 	opts := timed(t, clock)
 	dir, want, secrets := oneOfEach(t, opts, clock)
-	entries, err := os.ReadDir(filepath.Join(dir, "store"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	entries := must.Get(os.ReadDir(filepath.Join(dir, "store")))(t)
 	var names []string
 	for _, e := range entries {
 		if e.Name() != "ballast" {
@@ -49,9 +47,7 @@ func TestRemainsOfAStore(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := os.RemoveAll(filepath.Join(at, "store", "ballast")); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, os.RemoveAll(filepath.Join(at, "store", "ballast")))
 		t.Run(strings.Join(left, ", "), func(t *testing.T) {
 			opts.Early = which%2 == 0
 			if !wantRight(t, at, opts, want, secrets) {

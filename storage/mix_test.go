@@ -15,6 +15,7 @@ import (
 
 	"gatehouse/storage/sealed"
 	"gatehouse/storage/storagetest"
+	"gatehouse/storage/storagetest/must"
 )
 
 // answers are what a store says at one moment. Two stores with the same journal
@@ -39,9 +40,7 @@ type tokenListed struct {
 func answersOf(t *testing.T, s *Store, secrets []string) (m answers) {
 	t.Helper()
 	m = answers{live: map[string]bool{}, listed: map[ID]tokenListed{}, users: map[string]UserState{}, uses: map[ID]int64{}, used: map[ID]int64{}}
-	if err := s.Opened(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.Opened(t.Context()))
 	<-s.Counted()
 	<-s.Loaded()
 	for _, secret := range secrets {
@@ -55,10 +54,7 @@ func answersOf(t *testing.T, s *Store, secrets []string) (m answers) {
 	for n := range uint32(s.table.Owners.Len()) {
 		o := s.table.Owners.At(n)
 		m.users[o.UID] = o.State
-		list, err := allTokensOf(s, o.ID)
-		if err != nil {
-			t.Fatal(err)
-		}
+		list := must.Get(allTokensOf(s, o.ID))(t)
 		for _, v := range list {
 			m.listed[v.ID] = tokenListed{v.Revoked != 0, v.Generation, v.OwnerState}
 			m.uses[v.ID], m.used[v.ID] = v.Usage.Uses, v.LastUsed
@@ -73,9 +69,7 @@ func answersOf(t *testing.T, s *Store, secrets []string) (m answers) {
 		}
 		m.events = append(m.events, fmt.Sprint(e.Sequence, " ", e.Action, " ", e.UID, e.Token))
 	}
-	if err := s.Audit().VerifyChain(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.Audit().VerifyChain(t.Context()))
 	return m
 }
 
@@ -119,9 +113,7 @@ func (g *generation) dir(how string) string {
 // other fields.
 func (g *generation) take(t *testing.T, s *Store, secrets []string) {
 	t.Helper()
-	if err := s.uses.SaveAll(); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.uses.SaveAll())
 	g.killed = copyDir(t, s.dir)
 	g.answers = answersOf(t, s, secrets)
 	stopped(t, s)
@@ -141,14 +133,10 @@ func twoGenerations(t *testing.T, opts Options, clock *storagetest.Clock, prune 
 		wantLive(t, s, secret)
 		ids, secrets = append(ids, id), append(secrets, secret)
 	}
-	if _, err := s.RevokeTokens(admin, ids[3]); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(s.RevokeTokens(admin, ids[3]))(t)
 	wantCheckpoint(t, s)
 	var b bytes.Buffer
-	if _, err := s.Snapshot(t.Context(), &b); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(s.Snapshot(t.Context(), &b))(t)
 	// The older generation refuses secrets that are created later: it can't know
 	// them.
 	turned := secrets[1]
@@ -156,35 +144,25 @@ func twoGenerations(t *testing.T, opts Options, clock *storagetest.Clock, prune 
 
 	clock.Move(time.Hour)
 	s = openWith(t, s.dir, opts)
-	_, secret, err := s.RotateToken(admin, ids[1], 0, ByUser)
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, secret := must.Get2(s.RotateToken(admin, ids[1], 0, ByUser))(t)
 	late, made := create(t, s, alice)
 	wantLive(t, s, secret.Reveal())
 	wantLive(t, s, made)
-	_, err = s.RevokeTokens(admin, ids[2])
+	_, err := s.RevokeTokens(admin, ids[2])
 	if err = errors.Join(err, s.DisableUser(admin, bob.UID), s.RemoveUser(admin, carol.UID)); err != nil {
 		t.Fatal(err)
 	}
 	for range 30 { // so that there are segments to prune
-		if err := s.RenameToken(admin, late, strings.Repeat("n", 60)); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, s.RenameToken(admin, late, strings.Repeat("n", 60)))
 	}
 	wantCheckpoint(t, s)
 	if prune {
-		if _, err := s.journal.Prune(time.UnixMilli(math.MaxInt64), 0, s.checkpoints.file.Last().Sequence); err != nil {
-			t.Fatal(err)
-		}
+		must.Get(s.journal.Prune(time.UnixMilli(math.MaxInt64), 0, s.checkpoints.file.Last().Sequence))(t)
 		if s.journal.FirstSequence() < s.checkpoints.file.Last().Sequence/2 {
 			t.Fatal("too little was pruned for this test")
 		}
 	}
-	_, err = s.RevokeTokens(admin, late)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.Get(s.RevokeTokens(admin, late))(t)
 	wantLive(t, s, secret.Reveal())
 	secrets = append(secrets, secret.Reveal(), made)
 	newer.take(t, s, secrets)
@@ -201,13 +179,9 @@ func wantCheckpoint(t *testing.T, s *Store) {
 	t.Helper()
 	<-s.opening.Compared()
 	<-s.Counted()
-	if _, err := s.checkpoints.write(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(s.checkpoints.write(t.Context()))(t)
 	if at := s.table.Position(); at != nil {
-		if err := s.checkpoints.writeTable(sealed.Moment{Position: *at}); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, s.checkpoints.writeTable(sealed.Moment{Position: *at}))
 	}
 }
 
@@ -228,15 +202,11 @@ func mix(t *testing.T, a, b string, which int) (dir, what string) {
 		}
 		from = append(from, part)
 		to, source := filepath.Join(dir, "store", part), filepath.Join(b, "store", part)
-		if err := os.RemoveAll(to); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, os.RemoveAll(to))
 		if _, err := os.Stat(source); errors.Is(err, os.ErrNotExist) {
 			continue
 		}
-		if err := storagetest.CopyStore(source, to); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, storagetest.CopyStore(source, to))
 	}
 	if len(from) > 0 {
 		what = strings.Join(from, ", ")
@@ -322,15 +292,10 @@ func TestMixedLineages(t *testing.T) {
 	_, before, secrets, backup := twoGenerations(t, opts, clock, false)
 	before.name = "the store before the restore"
 	dir := copyDir(t, before.stopped)
-	if _, err := Restore(t.Context(), bytes.NewReader(backup), dir, opts); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(Restore(t.Context(), bytes.NewReader(backup), dir, opts))(t)
 	after := &generation{name: "the restored store"}
 	s := openWith(t, dir, opts)
-	u, err := s.User("alice@example.com")
-	if err != nil {
-		t.Fatal(err)
-	}
+	u := must.Get(s.User("alice@example.com"))(t)
 	_, secret := create(t, s, u)
 	wantLive(t, s, secret)
 	secrets = append(secrets, secret)
@@ -408,9 +373,7 @@ func TestRestoredMark(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				if err := os.WriteFile(filepath.Join(at, "store", "restored"), []byte("5"), 0o600); err != nil {
-					t.Fatal(err)
-				}
+				must.Do(t, os.WriteFile(filepath.Join(at, "store", "restored"), []byte("5"), 0o600))
 				if refused := wantRight(t, at, opts, newer.answers, secrets); !refused && slices.Contains(take, "-journal") {
 					t.Error("a store without a journal was opened")
 				}

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"gatehouse/storage/storagetest/must"
 )
 
 // left returns a directory after a clean stop, with a live token, a revoked
@@ -19,16 +21,10 @@ func left(t *testing.T) (dir string, opts Options, live, gone string) {
 	u := addUser(t, s, "alice@example.com")
 	_, live = create(t, s, u)
 	id, gone := create(t, s, u)
-	if _, err := s.RevokeTokens(admin, id); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.Authenticate(live, home); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(s.RevokeTokens(admin, id))(t)
+	must.Get(s.Authenticate(live, home))(t)
 	<-s.Loaded() // otherwise a stop writes no table
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.Close())
 	opts.Early = true
 	clock.Move(time.Hour)
 	return dir, opts, live, gone
@@ -41,10 +37,7 @@ func wantCleanStop(t *testing.T, dir string) {
 	if err != nil || len(logs) > 0 {
 		t.Errorf("the index was not closed: %v, %v", logs, err)
 	}
-	s, err := begin(t.Context(), copyDir(t, dir), Options{Early: true})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := must.Get(begin(t.Context(), copyDir(t, dir), Options{Early: true}))(t)
 	defer s.stop.release()
 	if o := s.opening; !o.Early || !o.Exact {
 		t.Errorf("the table's file lacks something, or there is none: early %t, exact %t", o.Early, o.Exact)
@@ -54,19 +47,14 @@ func wantCleanStop(t *testing.T, dir string) {
 // held opens a store early. Its index opens only when let is called.
 func held(t *testing.T, dir string, opts Options) (s *Store, let func()) {
 	t.Helper()
-	s, err := begin(t.Context(), dir, opts)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s = must.Get(begin(t.Context(), dir, opts))(t)
 	if !s.opening.Early {
 		t.Fatal("it was not opened early")
 	}
 	t.Cleanup(func() { s.Close() })
 	s.start()
 	s.stop.closed.Add(1) // for the rest of the opening
-	if err := s.opening.File.LoadAll(s.stillOpen); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.opening.File.LoadAll(s.stillOpen))
 	return s, func() {
 		defer s.stop.closed.Done()
 		s.opening.Run()
@@ -106,12 +94,8 @@ func TestEarly(t *testing.T) {
 			case <-time.After(50 * time.Millisecond): // any time is right: it can't come
 			}
 			go let()
-			if err := s.Opened(context.Background()); err != nil {
-				t.Fatal(err)
-			}
-			if err := <-revoked; err != nil {
-				t.Fatal(err)
-			}
+			must.Do(t, s.Opened(context.Background()))
+			must.Do(t, <-revoked)
 			if _, err := s.Authenticate(live, home); !errors.Is(err, ErrRefused) {
 				t.Errorf("after the revocation: got %v", err)
 			}
@@ -134,14 +118,9 @@ func flipInTable(t *testing.T, dir string) {
 		t.Fatalf("no tables: %v", err)
 	}
 	for _, file := range files {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
+		b := must.Get(os.ReadFile(file))(t)
 		b[len(b)/3] ^= 1
-		if err := os.WriteFile(file, b, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, os.WriteFile(file, b, 0o600))
 	}
 }
 
@@ -154,14 +133,10 @@ func TestEarlyButNotAtAll(t *testing.T) {
 	older := copyDir(t, filepath.Join(dir, "store"))
 	s := openWith(t, dir, opts)
 	addUser(t, s, "bob@example.com")
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.Close())
 	for _, name := range []string{"journal", "table", "uses"} {
 		to := filepath.Join(dir, "store", name)
-		if err := errors.Join(os.RemoveAll(to), os.Rename(filepath.Join(older, name), to)); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, errors.Join(os.RemoveAll(to), os.Rename(filepath.Join(older, name), to)))
 	}
 	s = openWith(t, dir, opts)
 	if err := s.Opened(context.Background()); !errors.Is(err, ErrDamaged) {
@@ -188,10 +163,7 @@ func TestEarlyButNotAtAll(t *testing.T) {
 func TestEarlyStop(t *testing.T) {
 	dir, opts, live, _ := left(t)
 	s, let := held(t, dir, opts)
-	b, err := s.Authenticate(live, home)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := must.Get(s.Authenticate(live, home))(t)
 	closed := make(chan error, 1)
 	go func() { closed <- s.Close() }()
 	<-s.closing
@@ -199,9 +171,7 @@ func TestEarlyStop(t *testing.T) {
 		t.Errorf("while it closes: got %v, want %v", err, ErrClosed)
 	}
 	let() // opens the index, and notices that the store is closing
-	if err := <-closed; err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, <-closed)
 	s = openWith(t, dir, opts)
 	<-s.Counted() // the uses in the log are in the index
 	tok, err := s.Token(b.ID)
@@ -219,10 +189,7 @@ func TestEarlyStop(t *testing.T) {
 func TestEarlyKill(t *testing.T) {
 	dir, opts, live, _ := left(t)
 	s, let := held(t, dir, opts)
-	b, err := s.Authenticate(live, home)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := must.Get(s.Authenticate(live, home))(t)
 	for logSize(t, s) == 0 {
 		time.Sleep(time.Millisecond)
 	}
@@ -240,27 +207,20 @@ func TestEarlyKill(t *testing.T) {
 func TestEarlyNote(t *testing.T) {
 	dir, opts, live, _ := left(t)
 	s := openWith(t, dir, opts)
-	b, err := s.Authenticate(live, home)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := must.Get(s.Authenticate(live, home))(t)
 	_, secret, err := s.RotateToken(admin, b.ID, 0, ByUser)
 	if err == nil {
 		_, err = s.Authenticate(secret.Reveal(), home)
 	}
 	<-s.Loaded()
-	if err := errors.Join(err, s.Close()); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, errors.Join(err, s.Close()))
 	s, let := held(t, dir, opts)
 	last := s.Audit().Last()
 	if _, err := s.Authenticate(live, home); !errors.Is(err, ErrRefused) {
 		t.Fatalf("the old secret: got %v", err)
 	}
 	go let()
-	if err := s.Opened(context.Background()); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.Opened(context.Background()))
 	for e, err := range s.Audit().Events(t.Context(), last, true) {
 		if err != nil || e.Action != ActionTokenStale {
 			t.Errorf("got %+v, %v", e, err)
@@ -274,9 +234,7 @@ func TestEarlyWithoutUsers(t *testing.T) {
 	dir, opts := t.TempDir(), timed(t, newClock())
 	s := openWith(t, dir, opts)
 	<-s.Loaded()
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.Close())
 	opts.Early = true
 	s = openWith(t, dir, opts)
 	addUser(t, s, "alice@example.com")

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"gatehouse/storage/storagetest/must"
 )
 
 // pagesOf reads a user's tokens in pages of a few.
@@ -58,9 +60,7 @@ func TestOwnPages(t *testing.T) {
 			continue
 		}
 		revoked = append(revoked, id)
-		if _, err := s.RevokeTokens(admin, id); err != nil {
-			t.Fatal(err)
-		}
+		must.Get(s.RevokeTokens(admin, id))(t)
 	}
 	newest := slices.Clone(live)
 	slices.Reverse(newest)
@@ -101,9 +101,7 @@ func TestOwnPagesWhileTokensChange(t *testing.T) {
 	var made, live []ID // in order
 	dead := map[ID]bool{}
 	revoke := func(id ID) {
-		if _, err := s.RevokeTokens(admin, id); err != nil {
-			t.Fatal(err)
-		}
+		must.Get(s.RevokeTokens(admin, id))(t)
 		dead[id] = true
 		live = slices.DeleteFunc(live, func(v ID) bool { return v == id })
 	}
@@ -125,10 +123,7 @@ func TestOwnPagesWhileTokensChange(t *testing.T) {
 		before := slices.Clone(live)
 		var got []ID
 		for q := (Owned{Owner: u.ID, Limit: 1 + r.IntN(5)}); ; {
-			page, next, err := s.Page(q)
-			if err != nil {
-				t.Fatal(err)
-			}
+			page, next := must.Get2(s.Page(q))(t)
 			got = append(got, idsOf(page)...)
 			if next == (Cursor{}) {
 				break
@@ -168,21 +163,14 @@ func TestUsageOf(t *testing.T) {
 			wantLive(t, s, secret)
 		}
 		if n == 2 {
-			if err := s.upkeep.flush(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			must.Do(t, s.upkeep.flush(t.Context()))
 		}
 		if n == 3 {
-			if _, err := s.RevokeTokens(admin, id); err != nil {
-				t.Fatal(err)
-			}
+			must.Get(s.RevokeTokens(admin, id))(t)
 		}
 	}
 	create(t, s, u)
-	list, err := allTokensOf(s, u.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
+	list := must.Get(allTokensOf(s, u.ID))(t)
 	for _, v := range list {
 		want.Add(&v.Usage)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"gatehouse/storage/keys"
 	"gatehouse/storage/storagetest"
+	"gatehouse/storage/storagetest/must"
 )
 
 func TestUsers(t *testing.T) {
@@ -30,20 +31,14 @@ func TestUsers(t *testing.T) {
 		t.Errorf("got %q, %v, want ErrDamaged", hash, err)
 	}
 
-	if err := s.DisableUser(admin, "alice@example.com"); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.DisableUser(admin, "alice@example.com"))
 	wantDead(t, s, secret)
 	if _, _, err := s.CreateToken(admin, alice.ID, TokenSpec{}); !errors.Is(err, ErrNoUser) {
 		t.Errorf("a token for a disabled user: got %v, want ErrNoUser", err)
 	}
-	if err := s.EnableUser(admin, "alice@example.com"); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.EnableUser(admin, "alice@example.com"))
 	wantLive(t, s, secret)
-	if err := s.RemoveUser(admin, "alice@example.com"); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.RemoveUser(admin, "alice@example.com"))
 	wantDead(t, s, secret)
 	for name, err := range map[string]error{
 		"remove": s.RemoveUser(admin, "alice@example.com"), "enable": s.EnableUser(admin, "alice@example.com"),
@@ -73,10 +68,7 @@ func TestSessions(t *testing.T) {
 		c := newClock()
 		s := openWith(t, t.TempDir(), timed(t, c))
 		u := addUser(t, s, "alice@example.com")
-		cookie, err := s.CreateSession(Actor{Name: u.UID}, u.ID, SourceLocal, "")
-		if err != nil {
-			t.Fatal(err)
-		}
+		cookie := must.Get(s.CreateSession(Actor{Name: u.UID}, u.ID, SourceLocal, ""))(t)
 		return s, c, cookie
 	}
 	want := func(t *testing.T, s *Store, cookie Secret, live bool) {
@@ -92,9 +84,7 @@ func TestSessions(t *testing.T) {
 			want(t, s, cookie, true)
 			want(t, s, cookie+"x", false)
 			want(t, s, "", false)
-			if err := fn(s, cookie); err != nil {
-				t.Fatal(err)
-			}
+			must.Do(t, fn(s, cookie))
 			want(t, s, cookie, false)
 			if s.EnableUser(admin, "alice@example.com") == nil {
 				want(t, s, cookie, false) // a session, unlike a token, ends for good
@@ -126,7 +116,7 @@ func TestFindToken(t *testing.T) {
 	s := open(t, t.TempDir())
 	u := addUser(t, s, "alice@example.com")
 	ids := []ID{{1, 0xab, 0xcd, 0xef, 0x01, 0x10}, {1, 0xab, 0xcd, 0xef, 0x01, 0x1f}, {1, 0xab, 0xcd, 0xef, 0x02}}
-	err := s.change(admin, func(t *tx) error {
+	must.Do(t, s.change(admin, func(t *tx) error {
 		t.Event(Event{Action: ActionImport})
 		for _, id := range ids {
 			if err := t.addToken(Token{ID: id, Owner: u.ID, Created: t.Now, LastUsed: t.Now}); err != nil {
@@ -134,10 +124,7 @@ func TestFindToken(t *testing.T) {
 			}
 		}
 		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	}))
 	for _, c := range []struct {
 		prefix string
 		want   ID
@@ -178,15 +165,9 @@ func TestNothingSecretOnDisk(t *testing.T) {
 	keep := func(text string, forms ...string) { secrets = append(append(secrets, text), forms...) }
 	for n := range 20 {
 		hash := fmt.Sprintf("$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ%02d$aGFzaGhhc2g", n)
-		u, err := s.AddUser(admin, fmt.Sprintf("user%d@example.com", n), "", PasswordHash(hash))
-		if err != nil {
-			t.Fatal(err)
-		}
+		u := must.Get(s.AddUser(admin, fmt.Sprintf("user%d@example.com", n), "", PasswordHash(hash)))(t)
 		keep(hash, hash[31:43], hash[44:])
-		cookie, err := s.CreateSession(Actor{Name: u.UID}, u.ID, SourceLocal, "")
-		if err != nil {
-			t.Fatal(err)
-		}
+		cookie := must.Get(s.CreateSession(Actor{Name: u.UID}, u.ID, SourceLocal, ""))(t)
 		keep(cookie.Reveal(), decode64(t, cookie.Reveal()))
 		for range 5 {
 			id, secret := create(t, s, u)
@@ -194,24 +175,18 @@ func TestNothingSecretOnDisk(t *testing.T) {
 			keep(secret, secret[30:60], raw, raw[keys.IDSize+1:keys.IDSize+17], raw[len(raw)-4-16:len(raw)-4])
 			wantLive(t, s, secret)
 			if n%2 == 0 {
-				if _, err := s.RevokeTokens(admin, id); err != nil {
-					t.Fatal(err)
-				}
+				must.Get(s.RevokeTokens(admin, id))(t)
 			}
 		}
 		typed := fmt.Sprintf("my pa55word %02d", n)
 		s.Expiring().SetAttempts(typed, Attempts{Failures: 1, Until: 1})
 		keep(typed)
 		if n%3 == 0 {
-			if err := errors.Join(s.SetPassword(admin, u.UID, "$argon2id$another hash"), s.DisableUser(admin, u.UID)); err != nil {
-				t.Fatal(err)
-			}
+			must.Do(t, errors.Join(s.SetPassword(admin, u.UID, "$argon2id$another hash"), s.DisableUser(admin, u.UID)))
 			keep("another hash")
 		}
 	}
-	if _, err := s.checkpoints.write(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(s.checkpoints.write(t.Context()))(t)
 	search(t, dir, secrets) // including Badger's log
 	s.Close()
 	search(t, dir, secrets)
@@ -248,18 +223,12 @@ func search(t *testing.T, dir string, secrets []string) {
 
 func decodeHex(t *testing.T, s string) string {
 	t.Helper()
-	b, err := hex.DecodeString(s)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := must.Get(hex.DecodeString(s))(t)
 	return string(b)
 }
 
 func decode64(t *testing.T, s string) string {
 	t.Helper()
-	b, err := base64.RawURLEncoding.DecodeString(s)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := must.Get(base64.RawURLEncoding.DecodeString(s))(t)
 	return string(b)
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"testing"
+
+	"gatehouse/storage/storagetest/must"
 )
 
 // TestAuditLogHasABound renames a token very often. The audit log keeps its
@@ -20,9 +22,7 @@ func TestAuditLogHasABound(t *testing.T) {
 	u := addUser(t, s, "ada@example.com")
 	id, secret := create(t, s, u)
 	for n := range 12_000 {
-		if err := s.RenameToken(admin, id, fmt.Sprint("name ", n)); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, s.RenameToken(admin, id, fmt.Sprint("name ", n)))
 		if n%2000 == 0 {
 			settle(t, s)
 		}
@@ -62,13 +62,8 @@ func TestAuditLogHasABound(t *testing.T) {
 // event of the pruning is durable.
 func settle(t testing.TB, s *Store) {
 	t.Helper()
-	m, err := s.checkpoints.write(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := must.Get(s.checkpoints.write(t.Context()))(t)
 	s.checkpoints.retention.Cover(m.Sequence)
 	s.checkpoints.retention.Prune()
-	if err := s.change(admin, func(t *tx) error { t.Event(Event{Action: ActionImport}); return nil }); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.change(admin, func(t *tx) error { t.Event(Event{Action: ActionImport}); return nil }))
 }

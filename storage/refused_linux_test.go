@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"gatehouse/storage/storagetest/must"
 )
 
 // openDir is the variable with which a test runs this binary again, to open a store,
@@ -46,23 +48,17 @@ func systemStores(t *testing.T) (dirs map[string]string, tokens []Made) {
 	made := t.TempDir()
 	c := startChild(t, made)
 	var owner UserID
-	if err := c.call("AddUser", "alice@example.com", &owner); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, c.call("AddUser", "alice@example.com", &owner))
 	for i := range 20 {
 		var m Made
-		if err := c.call("Create", Ask{Owner: owner, Name: fmt.Sprint(i)}, &m); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, c.call("Create", Ask{Owner: owner, Name: fmt.Sprint(i)}, &m))
 		var live bool
 		if err := c.call("Use", m.Secret, &live); err != nil || !live {
 			t.Fatal(live, err)
 		}
 		tokens = append(tokens, m)
 	}
-	if err := c.call("Checkpoint", None{}, new(None)); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, c.call("Checkpoint", None{}, new(None)))
 	killed := copyDir(t, made)
 	c.stop()
 	return map[string]string{"stop": made, "kill": killed}, tokens
@@ -85,16 +81,13 @@ func TestRefusedWhileOpening(t *testing.T) {
 	dirs, tokens := systemStores(t)
 	for after, dir := range dirs {
 		var files []string
-		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		must.Do(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 			rel, _ := filepath.Rel(dir, path)
 			if rel != "." && rel != "ballast" {
 				files = append(files, rel)
 			}
 			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		}))
 		for _, file := range files {
 			t.Run(after+" "+file, func(t *testing.T) {
 				t.Parallel()

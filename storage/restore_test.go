@@ -5,6 +5,8 @@ import (
 	"context"
 	"testing"
 	"time"
+
+	"gatehouse/storage/storagetest/must"
 )
 
 // TestRestoredAt: a restored store does not revoke tokens as unused that were
@@ -13,17 +15,13 @@ func TestRestoredAt(t *testing.T) {
 	dir, clock := t.TempDir(), newClock()
 	s := openWith(t, dir, timed(t, clock))
 	backup := new(bytes.Buffer)
-	if _, err := s.Snapshot(context.Background(), backup); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(s.Snapshot(context.Background(), backup))(t)
 	if at := s.RestoredAt(); at != 0 {
 		t.Errorf("before: got %d, want 0", at)
 	}
 	s.Close()
 	clock.Move(1000 * time.Hour)
-	if _, err := Restore(context.Background(), bytes.NewReader(backup.Bytes()), dir, timed(t, clock)); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(Restore(context.Background(), bytes.NewReader(backup.Bytes()), dir, timed(t, clock)))(t)
 	clock.Move(time.Hour)
 	want := clock.Milli()
 	for range 2 {

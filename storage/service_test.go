@@ -9,14 +9,12 @@ import (
 	"testing"
 
 	"gatehouse/storage/record"
+	"gatehouse/storage/storagetest/must"
 )
 
 func addService(t testing.TB, s *Store, name, owner, successor string) User {
 	t.Helper()
-	u, err := s.AddService(admin, name, owner, successor, "what it is for")
-	if err != nil {
-		t.Fatal(err)
-	}
+	u := must.Get(s.AddService(admin, name, owner, successor, "what it is for"))(t)
 	return u
 }
 
@@ -42,10 +40,7 @@ func answersFor(t testing.TB, s *Store, uid string) string {
 // servicesOf lists the service accounts that a person owns; "": all.
 func servicesOf(t testing.TB, s *Store, person UserID) string {
 	t.Helper()
-	list, err := s.Services(person, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	list := must.Get(s.Services(person, 0))(t)
 	var names []string
 	for _, i := range list {
 		names = append(names, record.ServiceName(i.UID))
@@ -70,9 +65,7 @@ func TestWaysToAServiceUID(t *testing.T) {
 	next := func(source string) Identity { n++; return Identity{Source: source, Subject: fmt.Sprint("subject ", n)} }
 	known := func(source string) Identity {
 		id := next(source)
-		if _, err := s.LogIn(admin, Login{Identity: id, Addresses: []string{fmt.Sprintf("known%d@example.com", n)}}); err != nil {
-			t.Fatal(err)
-		}
+		must.Get(s.LogIn(admin, Login{Identity: id, Addresses: []string{fmt.Sprintf("known%d@example.com", n)}}))(t)
 		return id
 	}
 	login := func(id Identity, addresses ...string) error {
@@ -214,14 +207,10 @@ func TestOwnerLeaves(t *testing.T) {
 	early := backupOf(t, s)
 
 	// While the owner is stopped, nothing happens.
-	if err := errors.Join(s.DisableUser(admin, alice.UID), s.EnableUser(admin, alice.UID), s.Suspend(admin, alice.ID, Suspension{Source: SourceLDAP}, "locked")); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, errors.Join(s.DisableUser(admin, alice.UID), s.EnableUser(admin, alice.UID), s.Suspend(admin, alice.ID, Suspension{Source: SourceLDAP}, "locked")))
 	want(s, "alice bob", "alice -", "carol alice", "one two", "", "three")
 
-	if err := s.RemoveUser(admin, alice.UID); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.RemoveUser(admin, alice.UID))
 	after := func(s *Store) { t.Helper(); want(s, "bob -", "- -", "carol -", "", "one", "three") }
 	after(s)
 	for _, e := range []string{"service.transfer one@service from alice@example.com, who is removed, to bob@example.com", "service.orphan two@service its owner alice@example.com is removed"} {
@@ -239,9 +228,7 @@ func TestOwnerLeaves(t *testing.T) {
 	killed := openAgain(t, dir)
 	after(killed)
 	at := copyDir(t, dir)
-	if err := os.RemoveAll(filepath.Join(at, "store", "index")); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.RemoveAll(filepath.Join(at, "store", "index")))
 	after(open(t, at))
 	late := backupOf(t, s)
 	fresh := t.TempDir()
@@ -254,13 +241,9 @@ func TestOwnerLeaves(t *testing.T) {
 	restoreTo(t, early, over, Options{})
 	after(open(t, over))
 
-	if err := errors.Join(s.TransferService(admin, "two@service", carol.UID, nil), s.RemoveUser(admin, bob.UID)); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, errors.Join(s.TransferService(admin, "two@service", carol.UID, nil), s.RemoveUser(admin, bob.UID)))
 	want(s, "- -", "carol -", "carol -", "", "", "three two")
-	if err := s.RemoveService(admin, "one@service"); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.RemoveService(admin, "one@service"))
 	wantDead(t, s, secrets[0])
 	if got := answersFor(t, s, "one@service"); got != ErrNoService.Error() {
 		t.Errorf("got %q", got)
@@ -310,9 +293,7 @@ func TestTransferService(t *testing.T) {
 		{"ALICE", nil, "alice -"}, // nothing changes
 		{"alice", &none, "alice -"},
 	} {
-		if err := s.TransferService(admin, "x@service", c.owner+"@example.com", c.successor); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, s.TransferService(admin, "x@service", c.owner+"@example.com", c.successor))
 		if got := answersFor(t, s, "x@service"); got != c.want {
 			t.Errorf("got %q, want %q", got, c.want)
 		}
@@ -334,9 +315,7 @@ func TestManyServicesOfOne(t *testing.T) {
 	for n := range many {
 		addService(t, s, fmt.Sprint("s", n), alice.UID, "")
 	}
-	if err := s.RemoveUser(admin, alice.UID); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.RemoveUser(admin, alice.UID))
 	counted := 0
 	for e, err := range s.Audit().Events(t.Context(), 0, false) {
 		if err != nil {

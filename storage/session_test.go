@@ -4,6 +4,8 @@ import (
 	"errors"
 	"testing"
 	"time"
+
+	"gatehouse/storage/storagetest/must"
 )
 
 // TestEndOtherSessions: the other sessions end for good, and the caller's goes
@@ -19,10 +21,7 @@ func TestEndOtherSessions(t *testing.T) {
 			alice, bob := addUser(t, s, "alice@example.com"), addUser(t, s, "bob@example.com")
 			var cookies []string
 			for _, u := range []User{alice, alice, alice, bob} {
-				cookie, err := s.CreateSession(admin, u.ID, SourceLocal, "")
-				if err != nil {
-					t.Fatal(err)
-				}
+				cookie := must.Get(s.CreateSession(admin, u.ID, SourceLocal, ""))(t)
 				cookies = append(cookies, cookie.Reveal())
 			}
 			good := func(want ...bool) {
@@ -35,9 +34,7 @@ func TestEndOtherSessions(t *testing.T) {
 			}
 			good(true, true, true, true)
 			clock.Move(2 * time.Minute) // so that the next visit writes the session
-			if err := end(s, cookies[1]); err != nil {
-				t.Fatal(err)
-			}
+			must.Do(t, end(s, cookies[1]))
 			good(false, true, false, true)
 			if err := end(s, cookies[0]); !errors.Is(err, ErrNoSession) {
 				t.Errorf("one that has ended: got %v", err)
@@ -46,13 +43,9 @@ func TestEndOtherSessions(t *testing.T) {
 			if list, own, err := s.Sessions(alice.ID, cookies[1]); err != nil || len(list) != 1 || own != 0 {
 				t.Errorf("got %d sessions, own %d, %v", len(list), own, err)
 			}
-			if err := end(s, cookies[1]); err != nil { // again
-				t.Fatal(err)
-			}
+			must.Do(t, end(s, cookies[1])) // again
 			good(false, true, false, true)
-			if err := s.SetPassword(admin, alice.UID, "another"); err != nil {
-				t.Fatal(err)
-			}
+			must.Do(t, s.SetPassword(admin, alice.UID, "another"))
 			good(false, false, false, true)
 			if err := end(s, "no cookie"); !errors.Is(err, ErrNoSession) {
 				t.Errorf("a cookie of nobody: got %v", err)

@@ -16,6 +16,7 @@ import (
 	"gatehouse/storage/index"
 	"gatehouse/storage/journal"
 	"gatehouse/storage/record"
+	"gatehouse/storage/storagetest/must"
 	"gatehouse/storage/table"
 	"gatehouse/storage/uses"
 )
@@ -41,9 +42,7 @@ func stopped(t *testing.T, s *Store) {
 	s.stop.within = 0
 	s.uses.RLock()
 	defer s.uses.RUnlock()
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.Close())
 }
 
 // The next start counts the uses, of every kind, that a stop had no time to count.
@@ -61,9 +60,7 @@ func TestStopLeavesUses(t *testing.T) {
 	}
 	use := func(id ID, from Origin) {
 		t.Helper()
-		if _, err := s.Authenticate(secrets[id], from); err != nil {
-			t.Fatal(err)
-		}
+		must.Get(s.Authenticate(secrets[id], from))(t)
 		models[id].use(clock.Milli(), from)
 	}
 	other := Origin{Address: netip.MustParseAddr("2001:db8::1"), Agent: "other"}
@@ -78,16 +75,11 @@ func TestStopLeavesUses(t *testing.T) {
 	use(gone, home)
 	use(nowhere, Origin{})
 	models[nowhere].seen = nil
-	if _, err := s.RevokeTokens(admin, gone); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(s.RevokeTokens(admin, gone))(t)
 	check := func(when string) {
 		t.Helper()
 		for id, m := range models {
-			tok, err := s.Token(id)
-			if err != nil {
-				t.Fatal(err)
-			}
+			tok := must.Get(s.Token(id))(t)
 			m.compare(t, when, tok, clock.Milli())
 		}
 	}
@@ -109,9 +101,7 @@ func TestStopLeavesUses(t *testing.T) {
 	stopped(t, s)
 	s = openWith(t, dir, opts)
 	<-s.Counted()
-	if err := s.upkeep.flush(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.upkeep.flush(t.Context()))
 	check("after a flush")
 	s = reopened(t, s, dir, opts)
 	check("at the end")
@@ -121,15 +111,10 @@ func TestStopLeavesUses(t *testing.T) {
 func TestUseBeforeRecovery(t *testing.T) {
 	dir, opts, live, _ := left(t)
 	s := openWith(t, dir, opts)
-	if _, err := s.Authenticate(live, home); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(s.Authenticate(live, home))(t)
 	stopped(t, s)
 	s, let := held(t, dir, opts)
-	b, err := s.Authenticate(live, Origin{Address: netip.MustParseAddr("192.0.2.9"), Agent: "early"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := must.Get(s.Authenticate(live, Origin{Address: netip.MustParseAddr("192.0.2.9"), Agent: "early"}))(t)
 	for slice := range uses.Slices {
 		s.upkeep.tick(t.Context(), slice)
 	}
@@ -157,43 +142,27 @@ func TestStopLeavesUsesOnce(t *testing.T) {
 	for name, change := range map[string]func(t *testing.T, s *Store){
 		"a shard that does not verify": func(t *testing.T, s *Store) { flip(t, s.path("table")) },
 		"another segment": func(t *testing.T, s *Store) {
-			if err := disk.WriteFile(filepath.Join(s.path("uses"), "0000000000000001"), nil); err != nil {
-				t.Fatal(err)
-			}
+			must.Do(t, disk.WriteFile(filepath.Join(s.path("uses"), "0000000000000001"), nil))
 		},
 		"a table of an earlier version": func(t *testing.T, s *Store) {
 			segments, err := filepath.Glob(filepath.Join(s.path("uses"), "*"))
 			if err != nil || len(segments) != 1 {
 				t.Fatalf("got segments %v, %v, want one", segments, err)
 			}
-			segment, err := strconv.ParseUint(filepath.Base(segments[0]), 16, 64)
-			if err != nil {
-				t.Fatal(err)
-			}
-			b, err := os.ReadFile(s.path("table"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			head, err := s.seals.Open([]byte("T head"), b[:table.HeadSize])
-			if err != nil {
-				t.Fatal(err)
-			}
+			segment := must.Get(strconv.ParseUint(filepath.Base(segments[0]), 16, 64))(t)
+			b := must.Get(os.ReadFile(s.path("table")))(t)
+			head := must.Get(s.seals.Open([]byte("T head"), b[:table.HeadSize]))(t)
 			named := len("GATEHOUSE TABLE 3\n") + journal.PositionSize + 8
 			binary.BigEndian.PutUint64(head[named:], segment-1) // the run
 			binary.BigEndian.PutUint64(head[named+8:], segment)
 			b = append(s.seals.Seal([]byte("T head"), head), b[table.HeadSize:]...)
-			if err := os.WriteFile(s.path("table"), b, 0o600); err != nil {
-				t.Fatal(err)
-			}
+			must.Do(t, os.WriteFile(s.path("table"), b, 0o600))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir, opts, live, _ := left(t)
 			s := openWith(t, dir, opts)
-			b, err := s.Authenticate(live, home)
-			if err != nil {
-				t.Fatal(err)
-			}
+			b := must.Get(s.Authenticate(live, home))(t)
 			stopped(t, s)
 			change(t, s)
 			for range 2 {
@@ -213,10 +182,7 @@ func TestStopLeavesUsesOnce(t *testing.T) {
 func TestStopLeavesDamagedUses(t *testing.T) {
 	dir, opts, live, _ := left(t)
 	s := openWith(t, dir, opts)
-	b, err := s.Authenticate(live, home)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := must.Get(s.Authenticate(live, home))(t)
 	stopped(t, s)
 	logs, err := filepath.Glob(filepath.Join(dir, "store", "uses", "*"))
 	if err != nil || len(logs) != 1 {
@@ -230,9 +196,7 @@ func TestStopLeavesDamagedUses(t *testing.T) {
 		t.Errorf("got %d uses, the last at %d, %v, want 1, and the last at %d", tok.Usage.Uses, tok.LastUsed, err, s.clock.Now())
 	}
 	wantLive(t, s, live)
-	if err := s.upkeep.flush(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.upkeep.flush(t.Context()))
 	if tok, err := s.Token(b.ID); err != nil || tok.Usage.Uses != 2 {
 		t.Errorf("in use: got %d uses, %v, want 2", tok.Usage.Uses, err)
 	}
@@ -253,15 +217,10 @@ func TestStopLeavesUsesUnloadable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.index.Write(1, func(u *index.Update) error { return u.Hint(record.TokenKey(b.ID), []byte("no token"), 0) }); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.index.Write(1, func(u *index.Update) error { return u.Hint(record.TokenKey(b.ID), []byte("no token"), 0) }))
 	stopped(t, s)
 	flip(t, filepath.Join(dir, "store", "table"))
-	s, err = Open(dir, opts)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s = must.Get(Open(dir, opts))(t)
 	defer s.Close()
 	if _, err := s.Snapshot(t.Context(), io.Discard); err != nil {
 		t.Errorf("a snapshot: %v", err)
@@ -275,18 +234,13 @@ func TestStopDuringABackup(t *testing.T) {
 	s := openWith(t, dir, opts)
 	wantLive(t, s, live)
 	<-s.Counted()
-	u, err := s.User("alice@example.com")
-	if err != nil {
-		t.Fatal(err)
-	}
+	u := must.Get(s.User("alice@example.com"))(t)
 	spec := TokenSpec{}
 	for n := range 32 { // enough tokens to exceed the buffer of a backup
 		spec.Scopes = append(spec.Scopes, fmt.Sprintf("%064d", n))
 	}
 	for range 600 {
-		if _, _, err := s.CreateToken(admin, u.ID, spec); err != nil {
-			t.Fatal(err)
-		}
+		must.Get2(s.CreateToken(admin, u.ID, spec))(t)
 	}
 	read, write := io.Pipe()
 	backup := make(chan error, 1)
@@ -294,9 +248,7 @@ func TestStopDuringABackup(t *testing.T) {
 		_, err := s.Snapshot(t.Context(), write)
 		backup <- err
 	}()
-	if _, err := io.ReadFull(read, make([]byte, 1)); err != nil { // the backup is in progress
-		t.Fatal(err)
-	}
+	must.Get(io.ReadFull(read, make([]byte, 1)))(t) // the backup is in progress
 	closed := make(chan error, 1)
 	go func() { closed <- s.Close() }()
 	<-s.closing
@@ -304,7 +256,5 @@ func TestStopDuringABackup(t *testing.T) {
 	if err := <-backup; !errors.Is(err, ErrClosed) {
 		t.Errorf("got %v, want %v", err, ErrClosed)
 	}
-	if err := <-closed; err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, <-closed)
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"gatehouse/storage/storagetest"
+	"gatehouse/storage/storagetest/must"
 )
 
 var (
@@ -32,19 +33,13 @@ func open(t testing.TB, dir string) *Store {
 
 func addUser(t testing.TB, s *Store, uid string) User {
 	t.Helper()
-	u, err := s.AddUser(admin, uid, "", "hash of "+PasswordHash(uid))
-	if err != nil {
-		t.Fatal(err)
-	}
+	u := must.Get(s.AddUser(admin, uid, "", "hash of "+PasswordHash(uid)))(t)
 	return u
 }
 
 func create(t testing.TB, s *Store, u User) (ID, string) {
 	t.Helper()
-	tok, secret, err := s.CreateToken(admin, u.ID, TokenSpec{Name: "test"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	tok, secret := must.Get2(s.CreateToken(admin, u.ID, TokenSpec{Name: "test"}))(t)
 	return tok.ID, secret.Reveal()
 }
 
@@ -66,19 +61,14 @@ func wantDead(t testing.TB, s *Store, secret string) {
 func copyDir(t testing.TB, dir string) string {
 	t.Helper()
 	to := filepath.Join(t.TempDir(), "copy")
-	if err := storagetest.CopyStore(dir, to); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, storagetest.CopyStore(dir, to))
 	return to
 }
 
 // files lists a directory, and all beneath it.
 func files(t testing.TB, dir string) []string {
 	t.Helper()
-	names, err := storagetest.Files(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	names := must.Get(storagetest.Files(dir))(t)
 	return names
 }
 
@@ -105,25 +95,17 @@ func TestLifeOfAToken(t *testing.T) {
 	for _, how := range []string{"closed", "killed", "index gone", "index and checkpoint", "killed, index damaged"} {
 		t.Run(how, func(t *testing.T) {
 			if how == "closed" {
-				if err := s.Close(); err != nil {
-					t.Fatal(err)
-				}
+				must.Do(t, s.Close())
 			}
 			at := copyDir(t, dir)
 			switch how {
 			case "index gone":
-				if err := os.RemoveAll(filepath.Join(at, "store", "index")); err != nil {
-					t.Fatal(err)
-				}
+				must.Do(t, os.RemoveAll(filepath.Join(at, "store", "index")))
 			case "killed, index damaged":
-				if err := os.WriteFile(filepath.Join(at, "store", "index", "MANIFEST"), []byte("rot"), 0o600); err != nil {
-					t.Fatal(err)
-				}
+				must.Do(t, os.WriteFile(filepath.Join(at, "store", "index", "MANIFEST"), []byte("rot"), 0o600))
 			case "index and checkpoint":
 				again := open(t, at)
-				if _, err := again.checkpoints.write(context.Background()); err != nil {
-					t.Fatal(err)
-				}
+				must.Get(again.checkpoints.write(context.Background()))(t)
 				again.Close()
 				os.RemoveAll(filepath.Join(at, "store", "index"))
 			}
@@ -147,9 +129,7 @@ func TestRestoreOfADamagedBackup(t *testing.T) {
 	s := open(t, t.TempDir())
 	create(t, s, addUser(t, s, "alice@example.com"))
 	var backup bytes.Buffer
-	if _, err := s.Snapshot(context.Background(), &backup); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(s.Snapshot(context.Background(), &backup))(t)
 	s.Close()
 	b, places := backup.Bytes(), 500
 	if testing.Short() {
@@ -185,15 +165,9 @@ func TestEvents(t *testing.T) {
 	s := open(t, t.TempDir())
 	u := addUser(t, s, "alice@example.com")
 	id, _ := create(t, s, u)
-	if err := s.RenameToken(admin, id, "ci"); err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := s.RotateToken(admin, id, 0, ByUser); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.RevokeTokens(Actor{Name: "alice@example.com", Address: "192.0.2.1"}, id); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.RenameToken(admin, id, "ci"))
+	must.Get2(s.RotateToken(admin, id, 0, ByUser))(t)
+	must.Get(s.RevokeTokens(Actor{Name: "alice@example.com", Address: "192.0.2.1"}, id))(t)
 	want := []Event{
 		{Actor: "root", Action: ActionUserAdd, UID: "alice@example.com"},
 		{Actor: "root", Action: ActionTokenCreate, UID: "alice@example.com", Token: id.String()},

@@ -10,6 +10,7 @@ import (
 
 	"gatehouse/storage/backup"
 	"gatehouse/storage/record"
+	"gatehouse/storage/storagetest/must"
 )
 
 // A checkpoint with valid checksums but with operations in a wrong order is
@@ -21,17 +22,10 @@ func TestCheckpointOutOfOrder(t *testing.T) {
 	u := addUser(t, s, "alice@example.com")
 	_, live := create(t, s, u)
 	dead, secret := create(t, s, u)
-	if _, err := s.RevokeTokens(admin, dead); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.checkpoints.write(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(s.RevokeTokens(admin, dead))(t)
+	must.Get(s.checkpoints.write(t.Context()))(t)
 	s.Close()
-	good, err := os.ReadFile(filepath.Join(dir, "store", "checkpoint"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	good := must.Get(os.ReadFile(filepath.Join(dir, "store", "checkpoint")))(t)
 	for name, spoil := range map[string]func([]record.Op) []record.Op{
 		"as it was":     func(ops []record.Op) []record.Op { return ops },
 		"upside down":   func(ops []record.Op) []record.Op { slices.Reverse(ops); return ops },
@@ -41,9 +35,7 @@ func TestCheckpointOutOfOrder(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			at := copyDir(t, dir)
-			if err := os.RemoveAll(filepath.Join(at, "store", "index")); err != nil {
-				t.Fatal(err)
-			}
+			must.Do(t, os.RemoveAll(filepath.Join(at, "store", "index")))
 			put(t, filepath.Join(at, "store", "checkpoint"), rewrite(t, good, s.checkpoints.file.Key, spoil), 0o600)
 			s := open(t, at)
 			wantLive(t, s, live)
@@ -56,17 +48,11 @@ func TestCheckpointOutOfOrder(t *testing.T) {
 // rewrite gives a snapshot other operations, and a matching end.
 func rewrite(t *testing.T, snapshot []byte, key [32]byte, spoil func([]record.Op) []record.Op) []byte {
 	t.Helper()
-	in, err := backup.Open(bytes.NewReader(snapshot))
-	if err != nil {
-		t.Fatal(err)
-	}
+	in := must.Get(backup.Open(bytes.NewReader(snapshot)))(t)
 	out := new(bytes.Buffer)
-	w, err := backup.NewWriter(out, in.Manifest, in.Keyring)
-	if err != nil {
-		t.Fatal(err)
-	}
+	w := must.Get(backup.NewWriter(out, in.Manifest, in.Keyring))(t)
 	var ops []record.Op
-	err = in.Records(func(data []byte) error {
+	err := in.Records(func(data []byte) error {
 		list, err := record.AllOps(data)
 		ops = append(ops, list...)
 		return err

@@ -16,6 +16,7 @@ import (
 	"gatehouse/storage/read"
 	"gatehouse/storage/record"
 	"gatehouse/storage/storagetest"
+	"gatehouse/storage/storagetest/must"
 	"gatehouse/storage/surplus"
 )
 
@@ -32,9 +33,7 @@ func spend(t *testing.T, s *Store, c *storagetest.Clock, u User, n int) (list []
 		id, secret := create(t, s, u)
 		wantLive(t, s, secret)
 		c.Move(time.Millisecond)
-		if _, err := s.RevokeTokens(admin, id); err != nil {
-			t.Fatal(err)
-		}
+		must.Get(s.RevokeTokens(admin, id))(t)
 		list = append(list, spent{id, secret})
 	}
 	return list
@@ -43,7 +42,7 @@ func spend(t *testing.T, s *Store, c *storagetest.Clock, u User, n int) (list []
 // keysOf returns the kinds of records that the index has for a token.
 func keysOf(t *testing.T, s *Store, v Token) (kinds string) {
 	t.Helper()
-	err := s.view(func(rd *read.Reader) error {
+	must.Do(t, s.view(func(rd *read.Reader) error {
 		for _, k := range [][]byte{record.TokenKey(v.ID), record.UsageKey(v.ID), v.OwnedKey(), record.TokenEndKey(v.ID)} {
 			if _, ok, err := rd.Stored(k); err != nil {
 				return err
@@ -52,10 +51,7 @@ func keysOf(t *testing.T, s *Store, v Token) (kinds string) {
 			}
 		}
 		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	}))
 	return kinds
 }
 
@@ -73,22 +69,13 @@ func TestRevokedAreDropped(t *testing.T) {
 	early, earlySecret := create(t, s, u)
 	backup := backupOf(t, s)
 	kept, keptSecret := create(t, s, u)
-	if _, err := s.RevokeTokens(admin, early); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(s.RevokeTokens(admin, early))(t)
 	wantLive(t, s, oldSecret)
 	list := spend(t, s, c, u, KeepRevoked-1)
-	if _, err := s.RevokeTokens(admin, old); err != nil { // created before all others, and revoked after them
-		t.Fatal(err)
-	}
+	must.Get(s.RevokeTokens(admin, old))(t) // created before all others, and revoked after them
 	gone := spent{early, earlySecret}
-	first, err := s.Token(early)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.surplus.DropOf(u.ID); err != nil {
-		t.Fatal(err)
-	}
+	first := must.Get(s.Token(early))(t)
+	must.Do(t, s.surplus.DropOf(u.ID))
 	want := []ID{kept}
 	want = append(want, old)
 	for _, v := range list {
@@ -123,26 +110,16 @@ func TestRevokedAreDropped(t *testing.T) {
 		}
 	}
 	check("at once")
-	if err := s.upkeep.flush(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.upkeep.flush(t.Context()))
 	check("when the uses are written")
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.Close())
 	s = openWith(t, dir, timed(t, c))
 	check("after a restart")
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.RemoveAll(filepath.Join(dir, "store", "index")); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.Close())
+	must.Do(t, os.RemoveAll(filepath.Join(dir, "store", "index")))
 	s = openWith(t, dir, timed(t, c))
 	check("from the journal")
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.Close())
 	restoreTo(t, backup, dir, Options{})
 	s = openWith(t, dir, timed(t, c))
 	for _, secret := range []string{gone.secret, oldSecret, list[0].secret} {
@@ -157,17 +134,10 @@ func TestUsesOfDropped(t *testing.T) {
 	s := openWith(t, t.TempDir(), timed(t, c))
 	u := addUser(t, s, "alice@example.com")
 	gone := spend(t, s, c, u, 1)[0]
-	v, err := s.Token(gone.id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.dropRecords([]surplus.Token{{At: v.Revoked, ID: v.ID}}); err != nil {
-		t.Fatal(err)
-	}
+	v := must.Get(s.Token(gone.id))(t)
+	must.Do(t, s.dropRecords([]surplus.Token{{At: v.Revoked, ID: v.ID}}))
 	s.table.Touch(v.ID, 0, c.Milli(), home)
-	if err := s.upkeep.flush(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.upkeep.flush(t.Context()))
 	if got := keysOf(t, s, v); got != "e" {
 		t.Errorf("the index has records %q of it, want its end alone", got)
 	}
@@ -186,10 +156,7 @@ func TestSurplusIsFound(t *testing.T) {
 	few := func(u User) {
 		t.Helper()
 		for {
-			list, err := allTokensOf(s, u.ID)
-			if err != nil {
-				t.Fatal(err)
-			}
+			list := must.Get(allTokensOf(s, u.ID))(t)
 			if len(list) < 2*KeepRevoked {
 				return
 			}
@@ -198,9 +165,7 @@ func TestSurplusIsFound(t *testing.T) {
 	}
 	for range 2 {
 		spend(t, s, c, alice, KeepRevoked-1)
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, s.Close())
 		s = openWith(t, dir, timed(t, c))
 	}
 	spend(t, s, c, alice, 5)
@@ -210,9 +175,7 @@ func TestSurplusIsFound(t *testing.T) {
 	}
 	spend(t, s, c, bob, 2*KeepRevoked)
 	few(bob)
-	if _, err := s.Snapshot(t.Context(), io.Discard); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(s.Snapshot(t.Context(), io.Discard))(t)
 	few(alice)
 }
 
@@ -236,9 +199,7 @@ func BenchmarkCycles(b *testing.B) {
 			for range 100 {
 				list = append(list, Imported{Owner: owners[n/100%users], Name: "lives", Created: s.clock.Now(), LastUsed: s.clock.Now()})
 			}
-			if _, err := s.ImportTokens(admin, list); err != nil {
-				b.Fatal(err)
-			}
+			must.Get(s.ImportTokens(admin, list))(b)
 		}
 	}
 	var next atomic.Int64
@@ -263,44 +224,22 @@ func BenchmarkCycles(b *testing.B) {
 	}
 	all.Wait()
 	b.StopTimer()
-	if err := s.Close(); err != nil {
-		b.Fatal(err)
-	}
+	must.Do(b, s.Close())
 	s = openWith(b, dir, Options{MostEvents: 64 << 20, Segment: 4 << 20})
 	file := filepath.Join(b.TempDir(), "backup")
-	f, err := os.Create(file)
-	if err != nil {
-		b.Fatal(err)
-	}
+	f := must.Get(os.Create(file))(b)
 	defer f.Close()
-	if _, err := s.Snapshot(b.Context(), f); err != nil {
-		b.Fatal(err)
-	}
-	if err := s.Close(); err != nil {
-		b.Fatal(err)
-	}
-	key, err := os.ReadFile(filepath.Join(dir, "key"))
-	if err != nil {
-		b.Fatal(err)
-	}
+	must.Get(s.Snapshot(b.Context(), f))(b)
+	must.Do(b, s.Close())
+	key := must.Get(os.ReadFile(filepath.Join(dir, "key")))(b)
 	fresh := b.TempDir()
-	if err := os.WriteFile(filepath.Join(fresh, "key"), key, 0o600); err != nil {
-		b.Fatal(err)
-	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		b.Fatal(err)
-	}
-	if _, err := Restore(b.Context(), f, fresh, Options{}); err != nil {
-		b.Fatal(err)
-	}
+	must.Do(b, os.WriteFile(filepath.Join(fresh, "key"), key, 0o600))
+	must.Get(f.Seek(0, io.SeekStart))(b)
+	must.Get(Restore(b.Context(), f, fresh, Options{}))(b)
 	r := openWith(b, fresh, Options{})
-	if err := r.Opened(b.Context()); err != nil {
-		b.Fatal(err)
-	}
+	must.Do(b, r.Opened(b.Context()))
 	<-r.Loaded()
-	if err := r.Close(); err != nil {
-		b.Fatal(err)
-	}
+	must.Do(b, r.Close())
 	had, has := diskUse(b, fresh), diskUse(b, dir)
 	for _, part := range []string{"index", "table", "uses", "journal", "checkpoint"} {
 		b.ReportMetric(float64(has[part])/1e6, part+"-MB")
@@ -316,7 +255,7 @@ func BenchmarkCycles(b *testing.B) {
 func diskUse(b *testing.B, dir string) map[string]int64 {
 	use := map[string]int64{}
 	store := filepath.Join(dir, "store")
-	err := filepath.WalkDir(store, func(path string, d fs.DirEntry, err error) error {
+	must.Do(b, filepath.WalkDir(store, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
@@ -333,9 +272,6 @@ func diskUse(b *testing.B, dir string) map[string]int64 {
 		}
 		use[part] += info.Size()
 		return nil
-	})
-	if err != nil {
-		b.Fatal(err)
-	}
+	}))
 	return use
 }

@@ -15,6 +15,7 @@ import (
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
 	"gatehouse/storage/sealed"
+	"gatehouse/storage/storagetest/must"
 	"gatehouse/storage/table"
 )
 
@@ -54,9 +55,7 @@ func wantTable(t *testing.T, dir string, opts Options) {
 	want := tableOf(slow)
 	sameTable(t, "early", tableOf(s), want)
 	go let()
-	if err := s.Opened(context.Background()); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.Opened(context.Background()))
 	<-s.Counted()
 	sameTable(t, "in the end", tableOf(s), want)
 	got := usesOf(s)
@@ -97,29 +96,20 @@ func TestBehind(t *testing.T) {
 	_, sleeping := create(t, s, bob)
 	_, orphan := create(t, s, carol)
 	<-s.Loaded()
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.Close())
 	s = openWith(t, dir, opts)
 	dave := addUser(t, s, "dave@example.com")
 	_, young := create(t, s, dave)
 	_, late := create(t, s, carol)
-	narrow, secret, err := s.CreateToken(admin, alice.ID, TokenSpec{Scopes: []string{"read"}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	narrow, secret := must.Get2(s.CreateToken(admin, alice.ID, TokenSpec{Scopes: []string{"read"}}))(t)
 	_, after, err := s.RotateToken(admin, turned, 0, ByUser)
 	if err == nil {
 		_, err = s.RevokeTokens(admin, gone)
 	}
-	if err := errors.Join(err, s.DisableUser(admin, bob.UID), s.RemoveUser(admin, carol.UID)); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, errors.Join(err, s.DisableUser(admin, bob.UID), s.RemoveUser(admin, carol.UID)))
 	clock.Move(time.Hour)
 	wantLive(t, s, live)
-	if err := s.uses.SaveAll(); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.uses.SaveAll())
 	at, lastUsed := copyDir(t, dir), clock.Milli()
 	wantTable(t, copyDir(t, at), opts)
 
@@ -156,19 +146,13 @@ func TestBehindUses(t *testing.T) {
 	s := openWith(t, dir, opts)
 	id, live := create(t, s, addUser(t, s, "alice@example.com"))
 	<-s.Loaded()
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.Close())
 	s = openWith(t, dir, opts)
 	s.uses.RLock() // the use stays in its log
 	defer s.uses.RUnlock()
 	clock.Move(time.Hour)
-	if _, err := s.Authenticate(live, home); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.uses.SaveAll(); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(s.Authenticate(live, home))(t)
+	must.Do(t, s.uses.SaveAll())
 	at, lastUsed := copyDir(t, dir), clock.Milli()
 	clock.Move(time.Hour)
 	opts.Early = true
@@ -199,9 +183,7 @@ func TestBehindMeanwhile(t *testing.T) {
 	}
 	for range 5 {
 		time.Sleep(20 * time.Millisecond) // at least: more changes happen
-		if err := s.checkpoints.writeTable(sealed.Moment{Position: *s.table.Position()}); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, s.checkpoints.writeTable(sealed.Moment{Position: *s.table.Position()}))
 		wantTable(t, copyDir(t, dir), opts)
 	}
 	close(stop)
@@ -272,19 +254,13 @@ func TestBehindNot(t *testing.T) {
 	alice := addUser(t, s, "alice@example.com")
 	_, live := create(t, s, alice)
 	<-s.Loaded()
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.Close())
 	s = openWith(t, dir, opts)
 	older := copyDir(t, dir)
 	gone, dead := create(t, s, alice)
-	if _, err := s.RevokeTokens(admin, gone); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(s.RevokeTokens(admin, gone))(t)
 	<-s.opening.Compared()
-	if err := s.checkpoints.writeTable(sealed.Moment{Position: *s.table.Position()}); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.checkpoints.writeTable(sealed.Moment{Position: *s.table.Position()}))
 	newer := copyDir(t, dir)
 	opts.Early = true
 	for name, harm := range map[string]func(file string) error{
@@ -294,9 +270,7 @@ func TestBehindNot(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			at := copyDir(t, newer)
-			if err := harm(filepath.Join(at, "store", "table")); err != nil {
-				t.Fatal(err)
-			}
+			must.Do(t, harm(filepath.Join(at, "store", "table")))
 			s := openWith(t, at, opts)
 			if s.opening.Early {
 				t.Error("it was opened early")

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gatehouse/storage/keys"
+	"gatehouse/storage/storagetest/must"
 	"gatehouse/storage/table"
 )
 
@@ -23,39 +24,23 @@ func TestTableFile(t *testing.T) {
 	gone, dead := create(t, s, u)
 	_, sleeping := create(t, s, locked)
 	<-s.Loaded() // a stop writes no incomplete table
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.Close())
 	file := filepath.Join(dir, "store", "table")
-	before, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	before := must.Get(os.ReadFile(file))(t)
 	s = openWith(t, dir, timed(t, clock))
-	if _, err := s.RevokeTokens(admin, gone); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.DisableUser(admin, locked.UID); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(s.RevokeTokens(admin, gone))(t)
+	must.Do(t, s.DisableUser(admin, locked.UID))
 	clock.Move(time.Hour)
 	wantLive(t, s, live)
 	used := clock.Milli()
 	<-s.Loaded()
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	now, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.Close())
+	now := must.Get(os.ReadFile(file))(t)
 	check := func(name string, b []byte, taken bool) {
 		t.Run(name, func(t *testing.T) {
 			at := copyDir(t, dir)
 			file := filepath.Join(at, "store", "table")
-			if err := os.WriteFile(file, b, 0o600); err != nil {
-				t.Fatal(err)
-			}
+			must.Do(t, os.WriteFile(file, b, 0o600))
 			if b == nil {
 				os.Remove(file)
 			}

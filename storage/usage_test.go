@@ -15,6 +15,7 @@ import (
 
 	"gatehouse/storage/index"
 	"gatehouse/storage/record"
+	"gatehouse/storage/storagetest/must"
 	"gatehouse/storage/table"
 	"gatehouse/storage/uses"
 )
@@ -98,18 +99,14 @@ func usageStory(t *testing.T, r *rand.Rand, steps int) {
 			s = openWith(t, dir, opts)
 		case dice < 48:
 			<-s.Counted()
-			if err := s.upkeep.flush(context.Background()); err != nil {
-				t.Fatal(err)
-			}
+			must.Do(t, s.upkeep.flush(context.Background()))
 		case dice < 58:
 			<-s.Counted()
 			shorten(t, s, r.IntN(table.Shards+uses.Slices))
 		default:
 			n := r.IntN(len(secrets))
 			from := Origin{Address: netip.AddrFrom4([4]byte{10, 0, 0, byte(r.IntN(7))}), Agent: fmt.Sprint("agent ", r.IntN(2))}
-			if _, err := s.Authenticate(secrets[n], from); err != nil {
-				t.Fatal(err)
-			}
+			must.Get(s.Authenticate(secrets[n], from))(t)
 			models[ids[n]].use(clock.Milli(), from)
 		}
 		if step%100 == 0 {
@@ -125,19 +122,14 @@ func shorten(t *testing.T, s *Store, ticks int) {
 	t.Helper()
 	s.uses.Shorten()
 	for slice := range ticks {
-		if err := s.uses.Tick(slice%uses.Slices, false, 0); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, s.uses.Tick(slice%uses.Slices, false, 0))
 	}
 }
 
 // logSize returns the size of the log of uses in bytes.
 func logSize(t *testing.T, s *Store) (bytes int64) {
 	t.Helper()
-	entries, err := os.ReadDir(s.path("uses"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	entries := must.Get(os.ReadDir(s.path("uses")))(t)
 	for _, e := range entries {
 		if info, err := e.Info(); err == nil { // otherwise it was just dropped
 			bytes += info.Size()
@@ -158,23 +150,17 @@ func TestUseLogIsKeptShort(t *testing.T) {
 	clock.Move(time.Second)
 	models := map[ID]*useModel{kept: {}, gone: {}}
 	use := func(id ID, secret string) {
-		if _, err := s.Authenticate(secret, home); err != nil {
-			t.Fatal(err)
-		}
+		must.Get(s.Authenticate(secret, home))(t)
 		models[id].use(clock.Milli(), home)
 	}
 	s.uses.RLock() // nothing is brought into Badger
 	for range 1000 {
 		use(kept, secret)
 		use(gone, other)
-		if err := s.upkeep.save(); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, s.upkeep.save())
 	}
 	long := logSize(t, s)
-	if _, err := s.RevokeTokens(admin, gone); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(s.RevokeTokens(admin, gone))(t)
 	shorten(t, s, table.Shards)
 	if got := logSize(t, s); got == 0 || got > long/100 {
 		t.Errorf("the log has %d bytes, after %d", got, long)
@@ -193,9 +179,7 @@ func TestSeen(t *testing.T) {
 	s := openWith(t, dir, opts)
 	id, secret := create(t, s, addUser(t, s, "alice@example.com"))
 	use := func(n int, agent string) {
-		if _, err := s.Authenticate(secret, Origin{Address: netip.AddrFrom4([4]byte{10, 0, 0, byte(n)}), Agent: agent}); err != nil {
-			t.Fatal(err)
-		}
+		must.Get(s.Authenticate(secret, Origin{Address: netip.AddrFrom4([4]byte{10, 0, 0, byte(n)}), Agent: agent}))(t)
 	}
 	check := func(when, want string) {
 		t.Helper()
@@ -222,9 +206,7 @@ func TestSeen(t *testing.T) {
 	check("after a kill", want)
 	use(1, "c")
 	use(2, "c")
-	if err := s.upkeep.flush(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.upkeep.flush(t.Context()))
 	want = "2 c,1 c,6 b6,5 a,4 a,"
 	check("after a flush", want)
 	s = reopened(t, s, dir, opts)
@@ -243,10 +225,7 @@ func compareUsage(t *testing.T, s *Store, models map[ID]*useModel, now int64) {
 		models[tok.ID].compare(t, "in a listing", tok, now)
 	}
 	for id, m := range models {
-		tok, err := s.Token(id)
-		if err != nil {
-			t.Fatal(err)
-		}
+		tok := must.Get(s.Token(id))(t)
 		m.compare(t, "alone", tok, now)
 	}
 }
@@ -258,25 +237,19 @@ func killed(t *testing.T, s *Store, dir string, opts Options, early bool) (*Stor
 	if !early {
 		<-s.Counted()
 	}
-	if err := s.upkeep.save(); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.upkeep.save())
 	at := func() string {
 		s.uses.RLock() // stops between two batches
 		defer s.uses.RUnlock()
 		return copyDir(t, dir)
 	}()
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.Close())
 	return openWith(t, at, opts), at
 }
 
 func reopened(t *testing.T, s *Store, dir string, opts Options) *Store {
 	t.Helper()
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.Close())
 	return openWith(t, dir, opts)
 }
 
@@ -307,9 +280,7 @@ func TestUsesAtOnce(t *testing.T) {
 			busy = false
 		default:
 		}
-		if err := s.upkeep.flush(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, s.upkeep.flush(t.Context()))
 		for tok, err := range s.Tokens(TokenFilter{}) {
 			if err != nil || tok.Usage.Uses < last {
 				t.Fatalf("got %d uses, %v, after %d", tok.Usage.Uses, err, last)
@@ -332,22 +303,15 @@ func TestUsesOfTheDeparted(t *testing.T) {
 	u := addUser(t, s, "alice@example.com")
 	id, secret := create(t, s, u)
 	clock.Move(time.Hour)
-	if _, err := s.Authenticate(secret, home); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.RevokeTokens(admin, id); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(s.Authenticate(secret, home))(t)
+	must.Get(s.RevokeTokens(admin, id))(t)
 	clock.Move(time.Second)
 	s.table.Touch(id, 0, s.clock.Now(), home) // verified just before
 	want := useModel{}
 	want.use(clock.Milli()-1000, home)
 	want.use(clock.Milli(), home)
 	for _, when := range []string{"at once", "after a kill", "after a stop"} {
-		tok, err := s.Token(id)
-		if err != nil {
-			t.Fatal(err)
-		}
+		tok := must.Get(s.Token(id))(t)
 		want.compare(t, when, tok, clock.Milli())
 		if when == "at once" {
 			s, dir = killed(t, s, dir, timed(t, clock), false)
@@ -369,9 +333,7 @@ func killedAfterUse(t *testing.T, harm func(s *Store, id ID)) (dir string, id ID
 	defer s.uses.RUnlock()
 	wantLive(t, s, secret)
 	harm(s, id)
-	if err := s.upkeep.save(); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.upkeep.save())
 	return copyDir(t, dir), id, secret
 }
 
@@ -392,10 +354,7 @@ func TestDamagedUseLog(t *testing.T) {
 // index is filled again, and the uses in the log still count.
 func TestUsesOverADamagedUsage(t *testing.T) {
 	at, id, _ := killedAfterUse(t, func(s *Store, id ID) {
-		err := s.index.Write(1, func(u *index.Update) error { return u.Hint(record.UsageKey(id), []byte("no usage"), 0) })
-		if err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, s.index.Write(1, func(u *index.Update) error { return u.Hint(record.UsageKey(id), []byte("no usage"), 0) }))
 	})
 	again := open(t, at)
 	<-again.Counted()

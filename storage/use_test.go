@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"gatehouse/storage/storagetest"
+	"gatehouse/storage/storagetest/must"
 )
 
 // newClock returns a clock that shows a time in 2027.
@@ -29,10 +30,7 @@ func timed(t testing.TB, c *storagetest.Clock) Options {
 func openWith(t testing.TB, dir string, opts Options) *Store {
 	t.Helper()
 	opts.Segment = cmp.Or(opts.Segment, storagetest.Segment)
-	s, err := Open(dir, opts)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := must.Get(Open(dir, opts))(t)
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			t.Error(err)
@@ -81,16 +79,12 @@ func TestLastUsed(t *testing.T) {
 	wantUsed(t, s, id, last)
 	wantUsed(t, s, unused, created)
 
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.Close())
 	s = openWith(t, dir, timed(t, c))
 	wantUsed(t, s, id, last)
 	wantUsed(t, s, unused, created)
 
-	if _, err := s.RevokeTokens(admin, id); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(s.RevokeTokens(admin, id))(t)
 	wantUsed(t, s, id, last)
 	tok, err := s.Token(id)
 	if err != nil || tok.From != home.Address.String() {
@@ -106,9 +100,7 @@ func TestRevokedTokenKeepsItsLastUse(t *testing.T) {
 	c.Move(time.Second)
 	wantLive(t, s, secret)
 	want := c.Milli()
-	if _, err := s.RevokeTokens(admin, id); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(s.RevokeTokens(admin, id))(t)
 	c.Move(time.Second)
 	wantDead(t, s, secret)
 	wantUsed(t, s, id, want)
@@ -124,9 +116,7 @@ func TestLastUsedOverAKill(t *testing.T) {
 	c.Move(time.Second)
 	wantLive(t, s, secret)
 	flushed := c.Milli()
-	if err := s.upkeep.flush(context.Background()); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.upkeep.flush(context.Background()))
 	c.Move(time.Second)
 	wantLive(t, s, secret)
 	again := openWith(t, copyDir(t, dir), timed(t, c))
@@ -144,9 +134,7 @@ func TestTokensPerUser(t *testing.T) {
 	alice, bob := addUser(t, s, "alice@example.com"), addUser(t, s, "bob@example.com")
 	first, _ := create(t, s, alice)
 	create(t, s, alice)
-	if _, _, err := s.CreateToken(admin, alice.ID, TokenSpec{Lifetime: 10}); err != nil {
-		t.Fatal(err)
-	}
+	must.Get2(s.CreateToken(admin, alice.ID, TokenSpec{Lifetime: 10}))(t)
 	want := func(err error) {
 		t.Helper()
 		if _, _, got := s.CreateToken(admin, alice.ID, TokenSpec{}); !errors.Is(got, err) {
@@ -158,9 +146,7 @@ func TestTokensPerUser(t *testing.T) {
 	c.Move(10 * time.Millisecond) // one expires
 	want(nil)
 	want(ErrTooMany)
-	if _, err := s.RevokeTokens(admin, first); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(s.RevokeTokens(admin, first))(t)
 	want(nil)
 	want(ErrTooMany)
 }
@@ -175,9 +161,7 @@ func TestShortLived(t *testing.T) {
 	alice := addUser(t, s, "alice@example.com")
 	_, kept := create(t, s, alice)
 	for range 500 {
-		if _, _, err := s.CreateToken(admin, alice.ID, TokenSpec{Lifetime: 2}); err != nil {
-			t.Fatal(err)
-		}
+		must.Get2(s.CreateToken(admin, alice.ID, TokenSpec{Lifetime: 2}))(t)
 		c.Move(time.Millisecond)
 	}
 	list, err := tokensOf(s, alice.ID)
@@ -223,9 +207,7 @@ func TestAttempts(t *testing.T) {
 	want(s, "alice", Attempts{})
 	s.Expiring().SetAttempts("alice", Attempts{Failures: 3, Until: 42})
 	want(s, "alice", Attempts{Failures: 3, Until: 42})
-	if err := s.upkeep.flush(context.Background()); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.upkeep.flush(context.Background()))
 	want(s, "alice", Attempts{Failures: 3, Until: 42})
 	s.Expiring().SetAttempts("alice", Attempts{Failures: 4, Until: 43})
 	got, err := openWith(t, copyDir(t, dir), timed(t, c)).Expiring().Attempts("alice")

@@ -14,6 +14,7 @@ import (
 
 	"gatehouse/storage/record"
 	"gatehouse/storage/storagetest"
+	"gatehouse/storage/storagetest/must"
 )
 
 // populace is a store with users and tokens that a test changes at random.
@@ -89,9 +90,7 @@ func (c *populace) step() {
 // restart stops the store, and starts it as a server does.
 func (c *populace) restart() {
 	c.Helper()
-	if err := c.Close(); err != nil {
-		c.Fatal(err)
-	}
+	must.Do(c, c.Close())
 	c.Store = openWith(c.TB, c.dir, Options{Now: c.clock.Now, Early: true})
 }
 
@@ -221,10 +220,7 @@ func (c *populace) checkUsers(n int) {
 			continue
 		}
 		info := UserInfo{User: User{UID: u.UID, Created: u.Created}}
-		list, err := tokensOf(c.Store, u.ID)
-		if err != nil {
-			c.Fatal(err)
-		}
+		list := must.Get(tokensOf(c.Store, u.ID))(c)
 		for _, t := range list {
 			info.Tokens++
 			if t.LastUsed != t.Created {

@@ -9,6 +9,7 @@ import (
 	"gatehouse/storage/audit"
 	"gatehouse/storage/journal"
 	"gatehouse/storage/record"
+	"gatehouse/storage/storagetest/must"
 )
 
 const token = "01000000000000000000000000ab"
@@ -16,10 +17,7 @@ const token = "01000000000000000000000000ab"
 // logOf makes a log of events in segments of 64 KiB.
 func logOf(t *testing.T, events func(add func(record.Event), j *journal.Journal)) audit.Log {
 	t.Helper()
-	j, err := journal.Open(t.TempDir(), [32]byte{1}, journal.Options{Create: true, SegmentSize: 64 << 10})
-	if err != nil {
-		t.Fatal(err)
-	}
+	j := must.Get(journal.Open(t.TempDir(), [32]byte{1}, journal.Options{Create: true, SegmentSize: 64 << 10}))(t)
 	t.Cleanup(func() { j.Close() })
 	events(func(e record.Event) {
 		b, err := record.Entry{Event: e}.AppendPayload(nil)
@@ -89,10 +87,7 @@ func TestRecentGoesOn(t *testing.T) {
 func walk(t *testing.T, l audit.Log, q audit.Search) (found []uint64, looks int) {
 	t.Helper()
 	for {
-		f, err := l.Recent(context.Background(), q)
-		if err != nil {
-			t.Fatal(err)
-		}
+		f := must.Get(l.Recent(context.Background(), q))(t)
 		looks++
 		part := []uint64{}
 		for _, e := range f.Events {

@@ -12,6 +12,7 @@ import (
 	"gatehouse/storage/journal"
 	"gatehouse/storage/record"
 	"gatehouse/storage/storagetest"
+	"gatehouse/storage/storagetest/must"
 )
 
 // TestRetention: old events are dropped when a checkpoint covers them, unless the
@@ -42,17 +43,12 @@ func TestRetention(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			clock := storagetest.NewClock(time.UnixMilli(1_800_000_000_000))
-			j, err := journal.Open(t.TempDir(), [32]byte{1}, journal.Options{Create: true, SegmentSize: 8 << 10, Now: clock.Now})
-			if err != nil {
-				t.Fatal(err)
-			}
+			j := must.Get(journal.Open(t.TempDir(), [32]byte{1}, journal.Options{Create: true, SegmentSize: 8 << 10, Now: clock.Now}))(t)
 			defer j.Close()
 			for range 50 { // about a segment a day
 				clock.Move(day)
 				for range 6 {
-					if _, err := j.Append(true, []journal.Entry{{Payload: bytes.Repeat([]byte{1}, 1000)}}); err != nil {
-						t.Fatal(err)
-					}
+					must.Get(j.Append(true, []journal.Entry{{Payload: bytes.Repeat([]byte{1}, 1000)}}))(t)
 				}
 			}
 			var noted []record.Event

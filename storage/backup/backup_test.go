@@ -13,6 +13,7 @@ import (
 	"gatehouse/storage/backup"
 	"gatehouse/storage/journal"
 	"gatehouse/storage/record"
+	"gatehouse/storage/storagetest/must"
 )
 
 var key = [32]byte{1, 31: 2}
@@ -20,15 +21,10 @@ var key = [32]byte{1, 31: 2}
 // newJournal makes a journal of a few segments.
 func newJournal(t *testing.T, dir string) *journal.Journal {
 	t.Helper()
-	j, err := journal.Open(dir, key, journal.Options{Create: true, SegmentSize: 8 << 10})
-	if err != nil {
-		t.Fatal(err)
-	}
+	j := must.Get(journal.Open(dir, key, journal.Options{Create: true, SegmentSize: 8 << 10}))(t)
 	t.Cleanup(func() { j.Close() })
 	for n := range 20 {
-		if _, err := j.Append(true, []journal.Entry{{Actor: "a", Payload: bytes.Repeat([]byte{byte(n)}, 1000)}}); err != nil {
-			t.Fatal(err)
-		}
+		must.Get(j.Append(true, []journal.Entry{{Actor: "a", Payload: bytes.Repeat([]byte{byte(n)}, 1000)}}))(t)
 	}
 	return j
 }
@@ -48,26 +44,15 @@ func sample(t *testing.T, ops []record.Op, j *journal.Journal, skipped func(erro
 		m.Log = log.End()
 	}
 	out := new(bytes.Buffer)
-	w, err := backup.NewWriter(out, m, []byte("keyring"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	w := must.Get(backup.NewWriter(out, m, []byte("keyring")))(t)
 	for _, o := range ops {
-		if err := w.Op(o); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, w.Op(o))
 	}
-	if err := w.End(key); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, w.End(key))
 	if log != nil {
-		if err := w.Log(t.Context(), log, m.Sequence, skipped); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, w.Log(t.Context(), log, m.Sequence, skipped))
 	}
-	if err := w.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, w.Flush())
 	return out.Bytes()
 }
 
@@ -84,28 +69,20 @@ func TestReader(t *testing.T) {
 	j := newJournal(t, dir)
 	want := manyOps()
 	b := sample(t, want, j, func(err error, _ uint64) { t.Error(err) })
-	r, err := backup.Open(bytes.NewReader(b))
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := must.Get(backup.Open(bytes.NewReader(b)))(t)
 	if string(r.Keyring) != "keyring" || r.Manifest.Users != 6 || !r.Manifest.HasLog() || r.Manifest.Last() != 20 {
 		t.Errorf("got %q, %+v", r.Keyring, r.Manifest)
 	}
 	copied := new(bytes.Buffer)
-	if err := r.CopyTo(copied); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, r.CopyTo(copied))
 	var got []record.Op
 	chunks := 0
-	err = r.Records(func(ops []byte) error {
+	must.Do(t, r.Records(func(ops []byte) error {
 		chunks++
 		list, err := record.AllOps(bytes.Clone(ops))
 		got = append(got, list...)
 		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	}))
 	r.CopyTo(nil)
 	same := func(a, b record.Op) bool { return bytes.Equal(a.Key, b.Key) && bytes.Equal(a.Value, b.Value) }
 	if !slices.EqualFunc(got, want, same) || chunks < 2 {
@@ -121,17 +98,9 @@ func TestReader(t *testing.T) {
 		t.Errorf("with another key: got %v", err)
 	}
 	to := filepath.Join(t.TempDir(), "journal")
-	l, err := journal.NewLayout(to)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(r.Log(l.Put, l.Reset), l.Close(), r.AtEnd()); err != nil {
-		t.Fatal(err)
-	}
-	again, err := journal.Open(to, key, journal.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := must.Get(journal.NewLayout(to))(t)
+	must.Do(t, errors.Join(r.Log(l.Put, l.Reset), l.Close(), r.AtEnd()))
+	again := must.Get(journal.Open(to, key, journal.Options{}))(t)
 	defer again.Close()
 	if again.End() != j.End() {
 		t.Errorf("got a journal to %v, want %v", again.End(), j.End())
@@ -140,14 +109,9 @@ func TestReader(t *testing.T) {
 
 // small returns a backup so small that a test can change many of its bytes.
 func small(t *testing.T) []byte {
-	j, err := journal.Open(filepath.Join(t.TempDir(), "journal"), key, journal.Options{Create: true, SegmentSize: 4 << 10})
-	if err != nil {
-		t.Fatal(err)
-	}
+	j := must.Get(journal.Open(filepath.Join(t.TempDir(), "journal"), key, journal.Options{Create: true, SegmentSize: 4 << 10}))(t)
 	defer j.Close()
-	if _, err := j.Append(true, []journal.Entry{{Payload: []byte("x")}}); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(j.Append(true, []journal.Entry{{Payload: []byte("x")}}))(t)
 	return sample(t, manyOps()[:2], j, nil)
 }
 
@@ -182,14 +146,9 @@ func TestDamagedLog(t *testing.T) {
 	if err != nil || len(files) < 4 {
 		t.Fatalf("got files %v, %v", files, err)
 	}
-	b, err := os.ReadFile(files[0])
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := must.Get(os.ReadFile(files[0]))(t)
 	b[700] ^= 1
-	if err := os.WriteFile(files[0], b, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.WriteFile(files[0], b, 0o600))
 	var from uint64
 	out := sample(t, nil, j, func(err error, first uint64) {
 		if !errors.As(err, new(*journal.CorruptError)) {
@@ -200,10 +159,7 @@ func TestDamagedLog(t *testing.T) {
 	if want := j.Segments()[1]; from != want {
 		t.Fatalf("it goes on with record %d, want %d", from, want)
 	}
-	r, err := backup.Open(bytes.NewReader(out))
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := must.Get(backup.Open(bytes.NewReader(out)))(t)
 	resets := 0
 	err = errors.Join(
 		r.Records(func([]byte) error { return nil }),
@@ -236,10 +192,7 @@ func TestLogEnds(t *testing.T) {
 	}
 	defer log.Close()
 	skipped := func(err error, _ uint64) { t.Errorf("skipped: %v", err) }
-	w, err := backup.NewWriter(&full{}, backup.Manifest{Log: log.End()}, make([]byte, 1<<20-2000))
-	if err != nil {
-		t.Fatal(err)
-	}
+	w := must.Get(backup.NewWriter(&full{}, backup.Manifest{Log: log.End()}, make([]byte, 1<<20-2000)))(t)
 	if err := w.Log(t.Context(), log, 0, skipped); !errors.Is(err, errFull) || errors.As(err, new(*journal.CorruptError)) {
 		t.Errorf("got %v, want %v", err, errFull)
 	}

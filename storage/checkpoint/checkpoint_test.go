@@ -17,6 +17,7 @@ import (
 	"gatehouse/storage/journal"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
+	"gatehouse/storage/storagetest/must"
 	"gatehouse/storage/table"
 )
 
@@ -38,23 +39,15 @@ func start(t *testing.T) *fixture {
 	t.Helper()
 	f := &fixture{Index: indextest.New(t, seals)}
 	keyring := filepath.Join(t.TempDir(), "keyring")
-	if err := os.WriteFile(keyring, []byte("a keyring"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.WriteFile(keyring, []byte("a keyring"), 0o600))
 	f.Source = checkpoint.Source{
 		Keyring: keyring, Key: key, Seals: seals, Table: table.New(),
 		View: f.Index.View, Counts: f.CountsOp, Now: func() int64 { return 1 << 40 },
 		Owned:   func([]byte) { f.owned++ },
 		Skipped: func(damage error, _ uint64) { t.Errorf("skipped: %v", damage) },
 	}
-	user, err := alice.Value()
-	if err != nil {
-		t.Fatal(err)
-	}
-	value, err := token.Value()
-	if err != nil {
-		t.Fatal(err)
-	}
+	user := must.Get(alice.Value())(t)
+	value := must.Get(token.Value())(t)
 	f.Put(record.Op{Key: record.UserKey(alice.ID), Value: user}, record.Op{Key: record.NameKey(alice.UID), Value: alice.ID.Bytes()})
 	f.Put(record.Op{Key: record.TokenKey(token.ID), Value: value}, record.Op{Key: token.OwnedKey(), Value: []byte{}})
 	used := record.UsageRecord{Used: record.UsedAt(2000)}
@@ -67,18 +60,13 @@ func start(t *testing.T) *fixture {
 func (f *fixture) write(t *testing.T) (checkpoint.File, backup.Manifest) {
 	t.Helper()
 	var out bytes.Buffer
-	m, err := f.Write(t.Context(), &out, false)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := must.Get(f.Write(t.Context(), &out, false))(t)
 	file := checkpoint.File{
 		Path: filepath.Join(t.TempDir(), "checkpoint"), Key: key,
 		Has:  func(journal.Position) error { return nil },
 		Stop: func() error { return nil },
 	}
-	if err := os.WriteFile(file.Path, out.Bytes(), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.WriteFile(file.Path, out.Bytes(), 0o600))
 	return file, m
 }
 
@@ -113,10 +101,7 @@ func TestPut(t *testing.T) {
 // Nothing is put from a checkpoint that is damaged, or that is not of this store.
 func TestPutRefuses(t *testing.T) {
 	good, _ := start(t).write(t)
-	whole, err := os.ReadFile(good.Path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	whole := must.Get(os.ReadFile(good.Path))(t)
 	elsewhere := errors.New("the log has another record there")
 	stopped := errors.New("stopped")
 	type harm func(f *checkpoint.File) []byte
@@ -142,9 +127,7 @@ func TestPutRefuses(t *testing.T) {
 			f := good
 			f.Path = filepath.Join(t.TempDir(), "checkpoint")
 			if b := harm(&f); b != nil {
-				if err := os.WriteFile(f.Path, b, 0o600); err != nil {
-					t.Fatal(err)
-				}
+				must.Do(t, os.WriteFile(f.Path, b, 0o600))
 			}
 			ops, _, err := put(f)
 			if err == nil || len(ops) > 0 {
@@ -163,9 +146,7 @@ func TestWriteRefuses(t *testing.T) {
 		"a damaged record": func(f *fixture) { f.Spoil(record.UserKey(alice.ID), []byte("alice")) },
 		"one too many":     func(f *fixture) { f.Spoil(record.NameKey("eve"), alice.ID.Bytes()) },
 		"one is lost": func(f *fixture) {
-			if err := f.Update(1<<10, func(u *index.Update) error { return u.Delete(token.OwnedKey()) }); err != nil {
-				t.Fatal(err)
-			}
+			must.Do(t, f.Update(1<<10, func(u *index.Update) error { return u.Delete(token.OwnedKey()) }))
 		},
 	} {
 		f := start(t)
@@ -189,20 +170,12 @@ func TestWriteRefuses(t *testing.T) {
 // A backup has the log, and the uses that only the table has.
 func TestBackup(t *testing.T) {
 	f := start(t)
-	log, err := journal.Open(filepath.Join(t.TempDir(), "journal"), [32]byte{2}, journal.Options{Create: true, SegmentSize: 8 << 10})
-	if err != nil {
-		t.Fatal(err)
-	}
+	log := must.Get(journal.Open(filepath.Join(t.TempDir(), "journal"), [32]byte{2}, journal.Options{Create: true, SegmentSize: 8 << 10}))(t)
 	defer log.Close()
 	f.Journal = log
-	payload, err := record.Entry{}.AppendPayload(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	payload := must.Get(record.Entry{}.AppendPayload(nil))(t)
 	for range 4 {
-		if _, err := log.Append(true, []journal.Entry{{Payload: payload}}); err != nil {
-			t.Fatal(err)
-		}
+		must.Get(log.Append(true, []journal.Entry{{Payload: payload}}))(t)
 	}
 	e, _, _ := f.Table.Get(token.ID)
 	f.Table.Touch(token.ID, e.Slot, 3000, record.Origin{})
@@ -214,10 +187,7 @@ func TestBackup(t *testing.T) {
 	if got, err := backup.Check(bytes.NewReader(out.Bytes())); err != nil || got != m {
 		t.Errorf("it has %+v, %v, want %+v", got, err, m)
 	}
-	r, err := backup.Open(&out)
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := must.Get(backup.Open(&out))(t)
 	var used record.LastUse
 	err = r.Records(func(ops []byte) error {
 		_, err := record.EachOp(ops, func(o record.Op) error {

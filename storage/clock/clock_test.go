@@ -14,6 +14,7 @@ import (
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
 	"gatehouse/storage/storagetest"
+	"gatehouse/storage/storagetest/must"
 	"gatehouse/storage/table"
 	"gatehouse/storage/wallclock"
 )
@@ -37,9 +38,7 @@ func newFixture(t *testing.T) *fixture {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { f.log.Close() })
-	if _, err := f.log.Append(true, []journal.Entry{{Payload: []byte("x")}}); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(f.log.Append(true, []journal.Entry{{Payload: []byte("x")}}))(t)
 	return f
 }
 
@@ -77,9 +76,7 @@ func TestFile(t *testing.T) {
 			c := f.open()
 			c.Confirm() // a clock that was never proven right may go back
 			c.Close()
-			if err := spoil(f.file()); err != nil {
-				t.Fatal(err)
-			}
+			must.Do(t, spoil(f.file()))
 			f.Pass(time.Hour)
 			f.Move(wrong)
 			if _, err := f.open().Look(); (err != nil) != doubt || (f.doubts > 0) != doubt {
@@ -96,9 +93,7 @@ func TestRefused(t *testing.T) {
 		Options: wallclock.Options{Now: f.Now, Boot: f.Boot}, File: f.file(), Space: disk.NewSpace(f.dir, disk.Watermark),
 		Log: slog.New(slog.DiscardHandler), Note: func(error) {},
 	})
-	if err := c.Open(f.log, seals); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, c.Open(f.log, seals))
 	c.Look()
 	if disk.Exists(f.file()) {
 		t.Error("the file was written")

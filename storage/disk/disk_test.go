@@ -15,6 +15,8 @@ import (
 	"gatehouse/storage/disk"
 
 	"golang.org/x/sys/unix"
+
+	"gatehouse/storage/storagetest/must"
 )
 
 // WriteFile replaces a file as a whole, with a private one, and replaces only
@@ -26,9 +28,7 @@ func TestWriteFile(t *testing.T) {
 		if err := os.Chmod(file, 0o644); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			t.Fatal(err)
 		}
-		if err := disk.WriteFile(file, []byte(want)); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, disk.WriteFile(file, []byte(want)))
 		got, err := os.ReadFile(file)
 		if err != nil || string(got) != want {
 			t.Errorf("got %q, %v, want %q", got, err, want)
@@ -43,13 +43,8 @@ func TestWriteFile(t *testing.T) {
 		"link":      func(f string) error { return os.Symlink(file, f) },
 	} {
 		at := filepath.Join(dir, name)
-		if err := made(at); err != nil {
-			t.Fatal(err)
-		}
-		before, err := os.Lstat(at)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, made(at))
+		before := must.Get(os.Lstat(at))(t)
 		if err := disk.WriteFile(at, []byte("x")); err == nil {
 			t.Errorf("a %s was replaced", name)
 		}
@@ -104,26 +99,18 @@ func TestKinds(t *testing.T) {
 // is.
 func TestLock(t *testing.T) {
 	dir := t.TempDir()
-	held, err := disk.Lock(dir, "a test")
-	if err != nil {
-		t.Fatal(err)
-	}
+	held := must.Get(disk.Lock(dir, "a test"))(t)
 	var locked *disk.LockedError
 	want := fmt.Sprintf("a test, process %d", os.Getpid())
 	if _, err := disk.Lock(dir, "another"); !errors.As(err, &locked) || locked.Dir != dir || locked.Holder != want {
 		t.Errorf("got %v, want that it is held by %q", err, want)
 	}
 	held.Close()
-	again, err := disk.Lock(dir, "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	again := must.Get(disk.Lock(dir, ""))(t)
 	again.Close()
 	// A link must not cause another file to be overwritten.
 	other := filepath.Join(t.TempDir(), "lock")
-	if err := errors.Join(os.WriteFile(other, []byte("kept"), 0o600), os.Remove(filepath.Join(dir, "lock")), os.Symlink(other, filepath.Join(dir, "lock"))); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, errors.Join(os.WriteFile(other, []byte("kept"), 0o600), os.Remove(filepath.Join(dir, "lock")), os.Symlink(other, filepath.Join(dir, "lock"))))
 	if f, err := disk.Lock(dir, ""); err == nil {
 		f.Close()
 		t.Error("a link was followed")
@@ -135,24 +122,18 @@ func TestLock(t *testing.T) {
 
 func TestCheckPrivate(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.Mkdir(filepath.Join(dir, "store"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.Mkdir(filepath.Join(dir, "store"), 0o700))
 	for _, c := range []struct {
 		name string
 		mode fs.FileMode
 		ok   bool
 	}{{".", 0o700, true}, {".", 0o755, true}, {".", 0o720, false}, {".", 0o702, false}, {"store", 0o750, true}, {"store", 0o770, false}, {"store", 0o707, false}} {
 		at := filepath.Join(dir, c.name)
-		if err := os.Chmod(at, c.mode); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, os.Chmod(at, c.mode))
 		if err := disk.CheckPrivate(dir); (err == nil) != c.ok || !c.ok && !strings.Contains(err.Error(), at+" has mode") {
 			t.Errorf("%s of mode %o: got %v", c.name, c.mode, err)
 		}
-		if err := os.Chmod(at, 0o700); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, os.Chmod(at, 0o700))
 	}
 	if err := disk.CheckPrivate(filepath.Join(dir, "none")); err != nil {
 		t.Errorf("one that does not exist: got %v", err)
@@ -178,9 +159,7 @@ func soon(t *testing.T, s *disk.Space, want error) {
 func TestSpace(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	home := filepath.Join(dir, "journal")
-	if err := os.MkdirAll(home, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.MkdirAll(home, 0o700))
 	s := disk.NewSpace(dir, 100)
 	measure := func(free uint64, err error) {
 		s.MeasureBy(func(string) (uint64, error) { return free, err })
@@ -200,28 +179,18 @@ func TestSpace(t *testing.T) {
 	measure(1000, nil)
 	soon(t, s, nil)
 
-	if err := s.Watch(home); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.Watch(home))
 	soon(t, s, nil)
-	if err := os.Rename(dir, dir+"-moved"); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.Rename(dir, dir+"-moved"))
 	soon(t, s, disk.ErrNoDirectory)
 	if errors.Is(s.Short(), disk.ErrRemoved) {
 		t.Error("a directory that was moved is said to be removed")
 	}
-	if err := os.MkdirAll(home, 0o700); err != nil { // another directory of the same name
-		t.Fatal(err)
-	}
+	must.Do(t, os.MkdirAll(home, 0o700)) // another directory of the same name
 	soon(t, s, disk.ErrNoDirectory)
-	if err := errors.Join(os.RemoveAll(dir), os.Rename(dir+"-moved", dir)); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, errors.Join(os.RemoveAll(dir), os.Rename(dir+"-moved", dir)))
 	soon(t, s, nil)
-	if err := os.RemoveAll(home); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.RemoveAll(home))
 	soon(t, s, disk.ErrRemoved)
 	if err := errors.Join(s.Close(), s.Close()); err != nil {
 		t.Error(err)
@@ -258,12 +227,8 @@ func TestBallast(t *testing.T) {
 // it.
 func TestAllocate(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "log")
-	if err := errors.Join(os.WriteFile(file, []byte("begin"), 0o600), os.Truncate(file, 1<<20)); err != nil {
-		t.Fatal(err)
-	}
-	if err := disk.Allocate(file); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, errors.Join(os.WriteFile(file, []byte("begin"), 0o600), os.Truncate(file, 1<<20)))
+	must.Do(t, disk.Allocate(file))
 	b, err := os.ReadFile(file)
 	if err != nil || len(b) != 1<<20 || strings.TrimRight(string(b), "\x00") != "begin" {
 		t.Errorf("%d bytes, %v", len(b), err)
@@ -282,10 +247,7 @@ func TestAllocate(t *testing.T) {
 func TestLockIsGivenBack(t *testing.T) {
 	dir := t.TempDir()
 	for range 2 {
-		l, err := disk.Lock(dir, "a test")
-		if err != nil {
-			t.Fatal(err)
-		}
+		l := must.Get(disk.Lock(dir, "a test"))(t)
 		if other, err := disk.Lock(dir, "another"); !errors.As(err, new(*disk.LockedError)) {
 			t.Errorf("a second time: got %v, %v", other, err)
 		}
@@ -299,22 +261,13 @@ func TestLockIsGivenBack(t *testing.T) {
 // copiesOf makes copies of all descriptors that this process has of a file.
 func copiesOf(t *testing.T, file string) (copies []int) {
 	t.Helper()
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
+	entries := must.Get(os.ReadDir("/proc/self/fd"))(t)
 	for _, e := range entries {
 		if name, _ := os.Readlink(filepath.Join("/proc/self/fd", e.Name())); name != file {
 			continue
 		}
-		n, err := strconv.Atoi(e.Name())
-		if err != nil {
-			t.Fatal(err)
-		}
-		c, err := unix.FcntlInt(uintptr(n), unix.F_DUPFD_CLOEXEC, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
+		n := must.Get(strconv.Atoi(e.Name()))(t)
+		c := must.Get(unix.FcntlInt(uintptr(n), unix.F_DUPFD_CLOEXEC, 0))(t)
 		t.Cleanup(func() { unix.Close(c) })
 		copies = append(copies, c)
 	}

@@ -17,26 +17,21 @@ import (
 	"gatehouse/storage/grants"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
+	"gatehouse/storage/storagetest/must"
 )
 
 var ada = record.Identity{Source: "corp", Subject: "ada-4711"}
 
 func open(t *testing.T, dir string, ring keys.Ring) *grants.Grants {
 	t.Helper()
-	s, err := grants.New(dir, ring)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := must.Get(grants.New(dir, ring))(t)
 	return s
 }
 
 func newRing(t *testing.T) keys.Ring {
 	t.Helper()
 	dir := t.TempDir()
-	ring, err := keys.Load(filepath.Join(dir, "keyring"), filepath.Join(dir, "key"), true)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ring := must.Get(keys.Load(filepath.Join(dir, "keyring"), filepath.Join(dir, "key"), true))(t)
 	return ring
 }
 
@@ -50,21 +45,15 @@ func fresh(t *testing.T) (*grants.Grants, string, keys.Ring) {
 // logIn stores a grant with a refresh token.
 func logIn(t *testing.T, s *grants.Grants, id record.Identity, token string) grants.Grant {
 	t.Helper()
-	g, err := s.Renew(id, func(g *grants.Grant, version uint64) {
+	g := must.Get(s.Renew(id, func(g *grants.Grant, version uint64) {
 		*g = grants.Grant{Identity: g.Identity, Client: "oidc https://corp.example gatehouse", Version: version, Refresh: token, Asked: 7}
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	}))(t)
 	return g
 }
 
 func files(t *testing.T, dir string) (list []string) {
 	t.Helper()
-	all, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	all := must.Get(os.ReadDir(dir))(t)
 	for _, e := range all {
 		list = append(list, filepath.Join(dir, e.Name()))
 	}
@@ -116,10 +105,7 @@ func TestDamaged(t *testing.T) {
 	s, dir, _ := fresh(t)
 	logIn(t, s, ada, "refresh-1")
 	file := files(t, dir)[0]
-	whole, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	whole := must.Get(os.ReadFile(file))(t)
 	bob := record.Identity{Source: "corp", Subject: "bob"}
 	logIn(t, s, bob, "refresh-bob")
 	var other []byte
@@ -133,9 +119,7 @@ func TestDamaged(t *testing.T) {
 	for name, b := range map[string][]byte{
 		"empty": nil, "cut": whole[:len(whole)-1], "longer": append(bytes.Clone(whole), 0), "flipped": flipped, "a nonce alone": whole[:12], "bob's": other,
 	} {
-		if err := os.WriteFile(file, b, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, os.WriteFile(file, b, 0o600))
 		if g, ok, err := s.Get(ada); ok || err != nil || g != (grants.Grant{}) {
 			t.Errorf("%s: got %v, %t, %v", name, g, ok, err)
 		}
@@ -157,9 +141,7 @@ func TestDamaged(t *testing.T) {
 	}
 
 	logIn(t, s, ada, "refresh-3")
-	if err := errors.Join(os.Remove(file), os.Mkdir(file, 0o700)); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, errors.Join(os.Remove(file), os.Mkdir(file, 0o700)))
 	if _, ok, err := s.Get(ada); ok || err == nil {
 		t.Errorf("a file that can't be read: got %t, %v", ok, err)
 	}
@@ -198,25 +180,17 @@ func TestVersions(t *testing.T) {
 func TestCrash(t *testing.T) {
 	s, dir, ring := fresh(t)
 	g := logIn(t, s, ada, "refresh-1")
-	if _, err := s.Update(ada, g.Version, func(g *grants.Grant) { g.Refresh = "refresh-2" }); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(s.Update(ada, g.Version, func(g *grants.Grant) { g.Refresh = "refresh-2" }))(t)
 	if got, ok, err := open(t, dir, ring).Get(ada); err != nil || !ok || got.Refresh != "refresh-2" {
 		t.Errorf("got %q, %t, %v", got.Refresh, ok, err)
 	}
 
 	// A disk that takes nothing: here a limit on the size of files.
 	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 8, Max: limit.Max}); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit))
+	must.Do(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 8, Max: limit.Max}))
 	_, err := s.Update(ada, g.Version, func(g *grants.Grant) { g.Refresh = "refresh-3" })
-	if bad := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); bad != nil {
-		t.Fatal(bad)
-	}
+	must.Do(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit))
 	if err == nil {
 		t.Error("a write that was refused is no error")
 	}
@@ -229,9 +203,7 @@ func TestCrash(t *testing.T) {
 
 	// What a kill leaves of a write is deleted, and is nobody.
 	left := filepath.Join(dir, "."+filepath.Base(files(t, dir)[0])+"-123")
-	if err := os.WriteFile(left, []byte("half"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.WriteFile(left, []byte("half"), 0o600))
 	if n, err := s.Prune(func(grants.Grant) bool { return true }); n != 0 || err != nil || disk.Exists(left) {
 		t.Errorf("%d are dropped, %v, and what is left is there: %t", n, err, disk.Exists(left))
 	}
@@ -282,9 +254,7 @@ func TestDoubted(t *testing.T) {
 		id := people[r.IntN(len(people))]
 		switch r.IntN(8) {
 		case 0:
-			if _, err := s.Prune(func(g grants.Grant) bool { return g.Identity != id }); err != nil {
-				t.Fatal(err)
-			}
+			must.Get(s.Prune(func(g grants.Grant) bool { return g.Identity != id }))(t)
 		case 1:
 			s = open(t, dir, ring)
 		case 2:
@@ -293,18 +263,14 @@ func TestDoubted(t *testing.T) {
 			s.Fault = nil
 		default:
 			doubt := []string{"", "lost"}[r.IntN(2)]
-			if _, err := s.Renew(id, func(g *grants.Grant, _ uint64) { g.Client, g.Doubt = fmt.Sprint("c", n%3), doubt }); err != nil {
-				t.Fatal(err)
-			}
+			must.Get(s.Renew(id, func(g *grants.Grant, _ uint64) { g.Client, g.Doubt = fmt.Sprint("c", n%3), doubt }))(t)
 		}
 		want := map[record.Identity]string{}
-		if err := s.All(func(g grants.Grant) {
+		must.Do(t, s.All(func(g grants.Grant) {
 			if g.Doubt != "" {
 				want[g.Identity] = g.Client
 			}
-		}); err != nil {
-			t.Fatal(err)
-		}
+		}))
 		if got, err := s.Doubted(); err != nil || !maps.Equal(got, want) {
 			t.Fatalf("step %d: got %v, %v, want %v", n, got, err, want)
 		}
@@ -315,10 +281,7 @@ func TestDoubted(t *testing.T) {
 // grant is read, and later.
 func BenchmarkDoubted(b *testing.B) {
 	dir := b.TempDir()
-	ring, err := keys.Load(filepath.Join(dir, "keyring"), filepath.Join(dir, "key"), true)
-	if err != nil {
-		b.Fatal(err)
-	}
+	ring := must.Get(keys.Load(filepath.Join(dir, "keyring"), filepath.Join(dir, "key"), true))(b)
 	s, err := grants.New(filepath.Join(dir, "grants"), ring)
 	for n := range 20_000 {
 		if err == nil {
@@ -339,10 +302,7 @@ func BenchmarkDoubted(b *testing.B) {
 	}
 	b.Run("first", func(b *testing.B) {
 		for b.Loop() {
-			s, err := grants.New(filepath.Join(dir, "grants"), ring)
-			if err != nil {
-				b.Fatal(err)
-			}
+			s := must.Get(grants.New(filepath.Join(dir, "grants"), ring))(b)
 			ask(s)
 		}
 	})

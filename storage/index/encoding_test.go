@@ -11,6 +11,7 @@ import (
 
 	"gatehouse/storage/journal"
 	"gatehouse/storage/keys"
+	"gatehouse/storage/storagetest/must"
 )
 
 // The index is written as the store's format says. TestEncodings of package storage
@@ -18,10 +19,7 @@ import (
 func TestEncodings(t *testing.T) {
 	key := [32]byte{4, 31: 5}
 	x := New(Options{Seals: keys.Ring{Current: 7, Tokens: map[byte][32]byte{7: key}, Root: key}.Seals()})
-	b, err := os.ReadFile("../testdata/format3/encodings")
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := must.Get(os.ReadFile("../testdata/format3/encodings"))(t)
 	want := strings.Split(string(b), "\n")
 	p := progress{at: journal.Position{Sequence: 9, Hash: key}, size: 3, earlier: [earlierKept]uint64{1, 2, 7: 9}}
 	for name, b := range map[string][]byte{

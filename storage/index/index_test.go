@@ -16,6 +16,7 @@ import (
 	"gatehouse/storage/journal"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
+	"gatehouse/storage/storagetest/must"
 )
 
 var seals = keys.Ring{Root: [32]byte{1}}.Seals()
@@ -70,9 +71,7 @@ func create(t *testing.T) *fixture {
 	t.Helper()
 	f := &fixture{t: t, dir: t.TempDir(), log: new(memoryLog), full: new(atomic.Bool)}
 	f.Index = describe(t, f.dir, f.full)
-	if err := errors.Join(f.OpenEmpty(), f.Create(f.log.End())); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, errors.Join(f.OpenEmpty(), f.Create(f.log.End())))
 	t.Cleanup(f.close)
 	return f
 }
@@ -222,9 +221,7 @@ func TestCatchUp(t *testing.T) {
 			f.write(put("1", "one"))
 			f.write(put("2", "two"), put("3", "three"))
 			f.write(put("2", "zwei"), del("3"))
-			if err := f.Write(1, harm); err != nil {
-				t.Fatal(err)
-			}
+			must.Do(t, f.Write(1, harm))
 			err := f.Compare()
 			if fault := new(index.Fault); (name != "whole") != errors.As(err, &fault) {
 				t.Errorf("compared: got %v", err)
@@ -241,9 +238,7 @@ func TestCatchUp(t *testing.T) {
 				t.Errorf("a log that says something else: got %v", err)
 			}
 			again = f.killed()
-			if err := again.CatchUp(f.log); err != nil {
-				t.Fatal(err)
-			}
+			must.Do(t, again.CatchUp(f.log))
 			want(t, again.view(), map[string]string{"1": "one", "2": "zwei", "3": ""})
 			if err := again.Compare(); err != nil {
 				t.Error(err)
@@ -259,14 +254,9 @@ func TestCatchUpKeepsWhatIsNewer(t *testing.T) {
 	k := []byte("l")
 	f.write(put("1", "one"), record.Op{Key: k, Value: seals.Seal(k, []byte("2"))})
 	for _, test := range []struct{ has, want string }{{"1", "2"}, {"3", "3"}} {
-		err := f.Write(1, func(u *index.Update) error { return errors.Join(u.Put(k, []byte(test.has), 0), u.Delete(a("1"))) })
-		if err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, f.Write(1, func(u *index.Update) error { return errors.Join(u.Put(k, []byte(test.has), 0), u.Delete(a("1"))) }))
 		again := f.killed()
-		if err := again.CatchUp(f.log); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, again.CatchUp(f.log))
 		if b, _, err := again.view().Get(k); string(b) != test.want || err != nil {
 			t.Errorf("it had %s: got %s, %v, want %s", test.has, b, err, test.want)
 		}
@@ -305,9 +295,7 @@ func TestFullDisk(t *testing.T) {
 	f.Advance()
 	check("still full", false)
 	again := f.killed()
-	if err := again.CatchUp(f.log); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, again.CatchUp(f.log))
 	want(t, again.view(), now)
 	f.fill(false)
 	f.Advance()
@@ -330,15 +318,9 @@ func TestFill(t *testing.T) {
 	}
 	var checkpoint []record.Op
 	v := f.view()
-	_, holds, err := v.State()
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, holds := must.Get2(v.State())(t)
 	for item := range v.Items([]byte("a")) {
-		stored, err := item.Stored()
-		if err != nil {
-			t.Fatal(err)
-		}
+		stored := must.Get(item.Stored())(t)
 		checkpoint = append(checkpoint, record.Op{Key: slices.Clone(item.Key()), Value: stored})
 	}
 	checkpoint = append(checkpoint, f.CountsOp(holds))
@@ -348,14 +330,9 @@ func TestFill(t *testing.T) {
 	if err != nil || len(tables) == 0 {
 		t.Fatalf("no tables: %v", err)
 	}
-	b, err := os.ReadFile(tables[0])
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := must.Get(os.ReadFile(tables[0]))(t)
 	b[len(b)/3] ^= 1
-	if err := os.WriteFile(tables[0], b, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.WriteFile(tables[0], b, 0o600))
 	x := describe(t, f.dir, f.full)
 	if _, err := x.Open(); !errors.As(err, new(*index.Fault)) || x.IsOpen() {
 		t.Fatalf("a damaged table: got %v, want a *Fault", err)
@@ -365,25 +342,17 @@ func TestFill(t *testing.T) {
 	for name, ops := range map[string][]record.Op{"in order": checkpoint, "in no order": reversed} {
 		t.Run(name, func(t *testing.T) {
 			f.Index = describe(t, f.dir, f.full)
-			if err := f.OpenEmpty(); err != nil {
-				t.Fatal(err)
-			}
+			must.Do(t, f.OpenEmpty())
 			defer f.close()
-			err := f.Fill(f.log, func(put func(record.Op) error) (uint64, error) {
+			must.Do(t, f.Fill(f.log, func(put func(record.Op) error) (uint64, error) {
 				for _, o := range ops {
 					if err := put(o); err != nil {
 						return 0, err
 					}
 				}
 				return 100, nil
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			v, end, err := f.Begin()
-			if err != nil {
-				t.Fatal(err)
-			}
+			}))
+			v, end := must.Get2(f.Begin())(t)
 			defer end()
 			want(t, v, map[string]string{"00": "other", "01": "value", "99": "value"})
 			if f.Position() != f.log.End() {

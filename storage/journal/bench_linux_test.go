@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gatehouse/storage/journal"
+	"gatehouse/storage/storagetest/must"
 )
 
 // BenchmarkAppend reports records a second. For comparison it reports how often
@@ -18,19 +19,14 @@ import (
 func BenchmarkAppend(b *testing.B) {
 	for _, n := range []int{1, 32, 256} {
 		b.Run(fmt.Sprintf("batch=%d", n), func(b *testing.B) {
-			j, err := journal.Open(b.TempDir(), testKey, journal.Options{Create: true})
-			if err != nil {
-				b.Fatal(err)
-			}
+			j := must.Get(journal.Open(b.TempDir(), testKey, journal.Options{Create: true}))(b)
 			defer j.Close()
 			entries := batchOf(0, n, 150)
 			raw := rawSyncs(b, 500)
 			b.ReportAllocs()
 			start := time.Now()
 			for b.Loop() {
-				if _, err := j.Append(false, entries); err != nil {
-					b.Fatal(err)
-				}
+				must.Get(j.Append(false, entries))(b)
 			}
 			spent := time.Since(start).Seconds()
 			b.ReportMetric(float64(b.N)/spent, "appends/s")
@@ -42,27 +38,18 @@ func BenchmarkAppend(b *testing.B) {
 
 func rawSyncs(b *testing.B, n int) float64 {
 	b.Helper()
-	f, err := os.Create(filepath.Join(b.TempDir(), "raw"))
-	if err != nil {
-		b.Fatal(err)
-	}
+	f := must.Get(os.Create(filepath.Join(b.TempDir(), "raw")))(b)
 	defer f.Close()
 	if err := syscall.Fallocate(int(f.Fd()), 0, 0, 16<<20); err != nil {
 		b.Skip(err)
 	}
-	if err := f.Sync(); err != nil {
-		b.Fatal(err)
-	}
+	must.Do(b, f.Sync())
 	block := make([]byte, 512)
 	block[0] = 1
 	start := time.Now()
 	for i := range n {
-		if _, err := f.WriteAt(block, int64(i)*512); err != nil {
-			b.Fatal(err)
-		}
-		if err := syscall.Fdatasync(int(f.Fd())); err != nil {
-			b.Fatal(err)
-		}
+		must.Get(f.WriteAt(block, int64(i)*512))(b)
+		must.Do(b, syscall.Fdatasync(int(f.Fd())))
 	}
 	return float64(n) / time.Since(start).Seconds()
 }
@@ -94,18 +81,13 @@ func BenchmarkOpen(b *testing.B) {
 }
 
 func BenchmarkReplay(b *testing.B) {
-	j, err := journal.Open(b.TempDir(), testKey, journal.Options{Create: true})
-	if err != nil {
-		b.Fatal(err)
-	}
+	j := must.Get(journal.Open(b.TempDir(), testKey, journal.Options{Create: true}))(b)
 	defer j.Close()
 	for range 1000 {
 		appendBatch(b, j, 100, 150)
 	}
 	for b.Loop() {
-		if err := j.Replay(context.Background(), 0, func(journal.Record) error { return nil }); err != nil {
-			b.Fatal(err)
-		}
+		must.Do(b, j.Replay(context.Background(), 0, func(journal.Record) error { return nil }))
 	}
 	b.ReportMetric(float64(b.N)*100_000/b.Elapsed().Seconds(), "records/s")
 }

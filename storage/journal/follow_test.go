@@ -9,16 +9,14 @@ import (
 	"time"
 
 	"gatehouse/storage/journal"
+	"gatehouse/storage/storagetest/must"
 )
 
 // Followers and replays read while batches are appended over many segments, and
 // old segments are pruned: each sees every record once and in order, and sees
 // only durable records.
 func TestFollowWhileAppending(t *testing.T) {
-	j, err := journal.Open(t.TempDir(), testKey, journal.Options{Create: true, SegmentSize: 32 << 10})
-	if err != nil {
-		t.Fatal(err)
-	}
+	j := must.Get(journal.Open(t.TempDir(), testKey, journal.Options{Create: true, SegmentSize: 32 << 10}))(t)
 	defer j.Close()
 	const last = 3000
 	var wg sync.WaitGroup
@@ -71,10 +69,7 @@ func TestFollowWhileAppending(t *testing.T) {
 }
 
 func TestPruneWhileReading(t *testing.T) {
-	j, err := journal.Open(t.TempDir(), testKey, journal.Options{Create: true, SegmentSize: small})
-	if err != nil {
-		t.Fatal(err)
-	}
+	j := must.Get(journal.Open(t.TempDir(), testKey, journal.Options{Create: true, SegmentSize: small}))(t)
 	defer j.Close()
 	done := make(chan struct{})
 	var wg sync.WaitGroup
@@ -104,10 +99,7 @@ func TestPruneWhileReading(t *testing.T) {
 }
 
 func TestFollowEnds(t *testing.T) {
-	j, err := journal.Open(t.TempDir(), testKey, journal.Options{Create: true, SegmentSize: small})
-	if err != nil {
-		t.Fatal(err)
-	}
+	j := must.Get(journal.Open(t.TempDir(), testKey, journal.Options{Create: true, SegmentSize: small}))(t)
 	last := appendBatch(t, j, 3, 100)
 	for r, err := range j.Follow(context.Background(), 0) { // the reader stops early
 		if err != nil || r.Sequence != 1 {
@@ -144,10 +136,7 @@ func TestReopenAfterReaders(t *testing.T) {
 	dir := t.TempDir()
 	options := journal.Options{Create: true, SegmentSize: small}
 	for range 30 {
-		j, err := journal.Open(dir, testKey, options)
-		if err != nil {
-			t.Fatal(err)
-		}
+		j := must.Get(journal.Open(dir, testKey, options))(t)
 		appendBatch(t, j, 3, 100)
 		var wg sync.WaitGroup
 		for range 4 {
@@ -163,9 +152,7 @@ func TestReopenAfterReaders(t *testing.T) {
 			})
 			<-reading
 		}
-		if err := j.Close(); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, j.Close())
 		wg.Wait()
 	}
 }

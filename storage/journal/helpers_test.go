@@ -10,6 +10,7 @@ import (
 
 	"gatehouse/storage/journal"
 	"gatehouse/storage/journal/journaltest"
+	"gatehouse/storage/storagetest/must"
 )
 
 var testKey = [32]byte{1, 2, 3, 4, 5}
@@ -50,9 +51,7 @@ func appendBatch(t testing.TB, j *journal.Journal, n, size int) uint64 {
 // check reads everything and fails if a record is missing, doubled or wrong.
 func check(t testing.TB, j *journal.Journal, first, last uint64) {
 	t.Helper()
-	if err := readAll(j, first, last); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, readAll(j, first, last))
 }
 
 func readAll(j *journal.Journal, first, last uint64) error {
@@ -97,10 +96,7 @@ func on(d *journaltest.Disk, known uint64, segment int64) (*journal.Journal, err
 
 func mustOpen(t testing.TB, d *journaltest.Disk, known uint64, segment int64) *journal.Journal {
 	t.Helper()
-	j, err := on(d, known, segment)
-	if err != nil {
-		t.Fatal(err)
-	}
+	j := must.Get(on(d, known, segment))(t)
 	return j
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"gatehouse/storage/journal"
 	"gatehouse/storage/journal/journaltest"
+	"gatehouse/storage/storagetest/must"
 )
 
 // The life of a journal on real files: it is created, filled over several
@@ -29,9 +30,7 @@ func TestLife(t *testing.T) {
 		t.Fatal(err)
 	}
 	check(t, j, 1, 0)
-	if err := j.Verify(context.Background()); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, j.Verify(context.Background()))
 	var last uint64
 	for i := range 100 {
 		last = appendBatch(t, j, 1+i%32, 100+i)
@@ -40,9 +39,7 @@ func TestLife(t *testing.T) {
 	if got, want := j.Size(), int64(64<<10); got%want != 0 || got < 4*want {
 		t.Errorf("size %d", got)
 	}
-	if err := j.Close(); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, j.Close())
 	opts.Create = false
 	for _, verify := range []uint64{0, 1, last / 2, last, last + 5} {
 		opts.VerifyAfter, opts.Known = verify, last
@@ -106,19 +103,13 @@ func TestUmask(t *testing.T) {
 
 func TestLock(t *testing.T) {
 	dir := t.TempDir()
-	j, err := journal.Open(dir, testKey, journal.Options{Create: true, SegmentSize: small})
-	if err != nil {
-		t.Fatal(err)
-	}
+	j := must.Get(journal.Open(dir, testKey, journal.Options{Create: true, SegmentSize: small}))(t)
 	if _, err := journal.Open(dir, testKey, journal.Options{}); !errors.Is(err, journal.ErrLocked) {
 		t.Errorf("second open: %v, want ErrLocked", err)
 	}
 	appendBatch(t, j, 1, 10)
 	j.Close()
-	j, err = journal.Open(dir, testKey, journal.Options{SegmentSize: small})
-	if err != nil {
-		t.Fatal(err)
-	}
+	j = must.Get(journal.Open(dir, testKey, journal.Options{SegmentSize: small}))(t)
 	j.Close()
 	if _, err := j.Append(true, batchOf(1, 1, 1)); !errors.Is(err, journal.ErrClosed) {
 		t.Errorf("append: %v", err)
@@ -138,9 +129,7 @@ func TestLargest(t *testing.T) {
 		e := journal.Entry{Actor: "a"}
 		e.Payload = make([]byte, j.MaxBatch()-e.Size())
 		for range 3 {
-			if _, err := j.Append(false, []journal.Entry{e}); err != nil {
-				t.Fatal(err)
-			}
+			must.Get(j.Append(false, []journal.Entry{e}))(t)
 		}
 		e.Payload = append(e.Payload, 0)
 		if _, err := j.Append(false, []journal.Entry{e}); !errors.Is(err, journal.ErrTooLarge) {
@@ -164,10 +153,7 @@ func TestLargest(t *testing.T) {
 // A restored store goes on after the sequence of its backup.
 func TestCreateAfter(t *testing.T) {
 	d := journaltest.New()
-	j, err := journal.Open("/j", testKey, journal.Options{Create: true, CreateAfter: 1000, Known: 1000, Disk: d, SegmentSize: small})
-	if err != nil {
-		t.Fatal(err)
-	}
+	j := must.Get(journal.Open("/j", testKey, journal.Options{Create: true, CreateAfter: 1000, Known: 1000, Disk: d, SegmentSize: small}))(t)
 	check(t, j, 1001, 1000)
 	appendBatch(t, j, 2, 100)
 	check(t, mustOpen(t, d, 1002, small), 1001, 1002)
@@ -217,16 +203,10 @@ func TestSegmentSizeChanges(t *testing.T) {
 
 // Bytes of the first format stay readable.
 func TestOldBytes(t *testing.T) {
-	text, err := os.ReadFile("testdata/v1.hex")
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := must.Get(os.ReadFile("testdata/v1.hex"))(t)
 	d := journaltest.New()
 	for i, part := range strings.Split(strings.TrimSpace(string(text)), "\n\n") {
-		b, err := hex.DecodeString(strings.ReplaceAll(part, "\n", ""))
-		if err != nil {
-			t.Fatal(err)
-		}
+		b := must.Get(hex.DecodeString(strings.ReplaceAll(part, "\n", "")))(t)
 		b = append(b, make([]byte, 8*journaltest.Sector-len(b))...)
 		d.Write([]string{"0000000001.seg", "0000000002.seg"}[i], b)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"gatehouse/storage/journal"
+	"gatehouse/storage/storagetest/must"
 )
 
 // The journal keeps each position that was ever its end. No other journal has
@@ -14,10 +15,7 @@ import (
 func TestPositions(t *testing.T) {
 	dir := t.TempDir()
 	opts := journal.Options{Create: true, SegmentSize: 8 << 10, Now: clock()}
-	j, err := journal.Open(dir, testKey, opts)
-	if err != nil {
-		t.Fatal(err)
-	}
+	j := must.Get(journal.Open(dir, testKey, opts))(t)
 	ends := []journal.Position{j.End()}
 	for n := range 40 {
 		appendBatch(t, j, 1+n%3, 100+40*n)
@@ -49,9 +47,7 @@ func TestPositions(t *testing.T) {
 			t.Errorf("at %d: got %v, %v, want %v", sequence, p, err, journal.ErrElsewhere)
 		}
 	}
-	if _, err := j.Prune(time.UnixMilli(1<<60), 0, fork.Sequence); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(j.Prune(time.UnixMilli(1<<60), 0, fork.Sequence))(t)
 	first := j.FirstSequence()
 	for _, p := range ends {
 		want := error(nil)
@@ -62,9 +58,7 @@ func TestPositions(t *testing.T) {
 			t.Errorf("%v, when the journal begins with %d: got %v, want %v", p, first, err, want)
 		}
 	}
-	if err := j.Close(); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, j.Close())
 	wantFork(t, dir, ends)
 }
 
@@ -73,16 +67,11 @@ func TestPositions(t *testing.T) {
 func wantFork(t *testing.T, dir string, ends []journal.Position) {
 	t.Helper()
 	copied := t.TempDir()
-	if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.CopyFS(copied, os.DirFS(dir)))
 	last := ends[len(ends)-1]
 	after := map[string]journal.Position{}
 	for name, size := range map[string]int{dir: 100, copied: 101} {
-		j, err := journal.Open(name, testKey, journal.Options{SegmentSize: 8 << 10, Now: clock()})
-		if err != nil {
-			t.Fatal(err)
-		}
+		j := must.Get(journal.Open(name, testKey, journal.Options{SegmentSize: 8 << 10, Now: clock()}))(t)
 		defer j.Close()
 		if err := j.Has(t.Context(), last); err != nil {
 			t.Errorf("after a start: %v", err)

@@ -12,6 +12,7 @@ import (
 
 	"gatehouse/storage/journal"
 	"gatehouse/storage/journal/journaltest"
+	"gatehouse/storage/storagetest/must"
 )
 
 // unsteady is a disk that refuses the next call of one kind, once.
@@ -89,10 +90,7 @@ func TestRefused(t *testing.T) {
 
 func refused(t *testing.T, call string, with error, essential, opens bool) {
 	d := &unsteady{Disk: journaltest.New(), with: with}
-	j, err := journal.Open("", testKey, journal.Options{Create: true, Disk: d, SegmentSize: small})
-	if err != nil {
-		t.Fatal(err)
-	}
+	j := must.Get(journal.Open("", testKey, journal.Options{Create: true, Disk: d, SegmentSize: small}))(t)
 	last := appendBatch(t, j, 3, 300)
 	n := 1
 	if opens {
@@ -150,9 +148,7 @@ func TestTooManyOpen(t *testing.T) {
 func exhaust(t *testing.T) {
 	t.Helper()
 	var before unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &before); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &before))
 	var held []int
 	t.Cleanup(func() {
 		for _, fd := range held {
@@ -160,9 +156,7 @@ func exhaust(t *testing.T) {
 		}
 		unix.Setrlimit(unix.RLIMIT_NOFILE, &before)
 	})
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 100, Max: before.Max}); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 100, Max: before.Max}))
 	for {
 		fd, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		if errors.Is(err, unix.EMFILE) {

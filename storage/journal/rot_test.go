@@ -12,6 +12,7 @@ import (
 
 	"gatehouse/storage/journal"
 	"gatehouse/storage/journal/journaltest"
+	"gatehouse/storage/storagetest/must"
 )
 
 // aged is a journal of three segments and a blank one. It has batches of one
@@ -123,19 +124,12 @@ func TestFlipRealFiles(t *testing.T) {
 
 func flip(t testing.TB, path string, at int) {
 	t.Helper()
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := must.Get(os.OpenFile(path, os.O_RDWR, 0))(t)
 	defer f.Close()
 	var b [1]byte
-	if _, err := f.ReadAt(b[:], int64(at)); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(f.ReadAt(b[:], int64(at)))(t)
 	b[0] ^= 0x10
-	if _, err := f.WriteAt(b[:], int64(at)); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(f.WriteAt(b[:], int64(at)))(t)
 }
 
 // Whole sectors and pages are lost, and files are cut short. The journal is
@@ -273,16 +267,13 @@ func TestSalvage(t *testing.T) {
 			b[at] ^= 1
 			bad.Write(name, b)
 			got := map[uint64]bool{}
-			lost, err := journal.Salvage("/j", testKey, bad, func(r journal.Record) error {
+			lost := must.Get(journal.Salvage("/j", testKey, bad, func(r journal.Record) error {
 				if got[r.Sequence] {
 					return fmt.Errorf("record %d twice", r.Sequence)
 				}
 				got[r.Sequence] = true
 				return right(r)
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
+			}))(t)
 			if len(lost) != 1 || len(got) < int(last)-20 {
 				t.Fatalf("%s byte %d: %d places, %d records of %d", name, at, len(lost), len(got), last)
 			}

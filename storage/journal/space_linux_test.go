@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"gatehouse/storage/journal"
+	"gatehouse/storage/storagetest/must"
 )
 
 // Like TestFullDisk, on a real file system without a free byte.
@@ -22,15 +23,9 @@ func TestFullTmpfs(t *testing.T) {
 	open := func() (*journal.Journal, error) {
 		return journal.Open(path, testKey, journal.Options{Create: true, SegmentSize: segment})
 	}
-	j, err := open()
-	if err != nil {
-		t.Fatal(err)
-	}
+	j := must.Get(open())(t)
 	j.Close()
-	fill, err := os.Create(ballast)
-	if err != nil {
-		t.Fatal(err)
-	}
+	fill := must.Get(os.Create(ballast))(t)
 	for n := 4096; n > 0; { // to the last byte
 		if _, err := fill.Write(make([]byte, n)); err != nil {
 			n /= 2

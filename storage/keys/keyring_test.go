@@ -10,6 +10,7 @@ import (
 
 	"gatehouse/storage/disk"
 	"gatehouse/storage/keys"
+	"gatehouse/storage/storagetest/must"
 )
 
 // fresh makes the keys of a new installation.
@@ -17,28 +18,19 @@ func fresh(t *testing.T) (ring, key string, whole keys.Ring) {
 	t.Helper()
 	dir := t.TempDir()
 	ring, key = filepath.Join(dir, "keyring"), filepath.Join(dir, "key")
-	whole, err := keys.Load(ring, key, true)
-	if err != nil {
-		t.Fatal(err)
-	}
+	whole = must.Get(keys.Load(ring, key, true))(t)
 	return ring, key, whole
 }
 
 func read(t *testing.T, file string) []byte {
 	t.Helper()
-	b, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := must.Get(os.ReadFile(file))(t)
 	return b
 }
 
 func readKey(t *testing.T, file string) keys.File {
 	t.Helper()
-	f, err := keys.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := must.Get(keys.ReadFile(file))(t)
 	return f
 }
 
@@ -97,9 +89,7 @@ func TestLoad(t *testing.T) {
 			ring, key, whole := fresh(t)
 			before := read(t, key)
 			for _, gone := range c.remove {
-				if err := os.Remove(filepath.Join(filepath.Dir(ring), gone)); err != nil {
-					t.Fatal(err)
-				}
+				must.Do(t, os.Remove(filepath.Join(filepath.Dir(ring), gone)))
 			}
 			got, err := keys.Load(ring, key, c.fresh)
 			if !errors.Is(err, c.want) {

@@ -7,14 +7,12 @@ import (
 	"testing"
 
 	"gatehouse/storage/keys"
+	"gatehouse/storage/storagetest/must"
 )
 
 func rotated(t *testing.T, r keys.Ring, now, ends int64) keys.Ring {
 	t.Helper()
-	r, err := r.Rotated(now, ends)
-	if err != nil {
-		t.Fatal(err)
-	}
+	r = must.Get(r.Rotated(now, ends))(t)
 	return r
 }
 
@@ -80,10 +78,7 @@ func TestKeyringVersion(t *testing.T) {
 	ring, key, r := fresh(t)
 	f := readKey(t, key)
 	for version, r := range map[int]keys.Ring{1: rotated(t, r, 1, 0), 2: rotated(t, r, 1, 2)} {
-		b, err := f.Seal(r)
-		if err != nil {
-			t.Fatal(err)
-		}
+		b := must.Get(f.Seal(r))(t)
 		var sealed struct{ Version int }
 		if err := json.Unmarshal(b, &sealed); err != nil || sealed.Version != version {
 			t.Errorf("got version %d, %v, want %d", sealed.Version, err, version)

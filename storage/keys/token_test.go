@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"gatehouse/storage/keys"
+	"gatehouse/storage/storagetest/must"
 )
 
 type vector struct {
@@ -23,27 +24,17 @@ type vector struct {
 // vectors reads the golden tokens and the keys for them.
 func vectors(t testing.TB) (*keys.Tokens, []vector) {
 	t.Helper()
-	b, err := os.ReadFile("../../testdata/tokens.json")
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := must.Get(os.ReadFile("../../testdata/tokens.json"))(t)
 	var file struct {
 		Keys    map[string]string
 		Vectors []vector
 	}
-	if err := json.Unmarshal(b, &file); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, json.Unmarshal(b, &file))
 	ring := keys.Ring{Tokens: map[byte][32]byte{}}
 	for number, text := range file.Keys {
-		kid, err := strconv.ParseUint(number, 10, 8)
-		if err != nil {
-			t.Fatal(err)
-		}
+		kid := must.Get(strconv.ParseUint(number, 10, 8))(t)
 		var k [32]byte
-		if _, err := hex.Decode(k[:], []byte(text)); err != nil {
-			t.Fatal(err)
-		}
+		must.Get(hex.Decode(k[:], []byte(text)))(t)
 		ring.Tokens[byte(kid)] = k
 	}
 	return ring.TokenKeys(), file.Vectors
@@ -97,10 +88,7 @@ func TestEveryCharacterCounts(t *testing.T) {
 
 func TestSecretHidesItself(t *testing.T) {
 	s := keys.Secret("0123456789abcdef")
-	b, err := json.Marshal(map[string]any{"s": s})
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := must.Get(json.Marshal(map[string]any{"s": s}))(t)
 	for _, got := range []string{fmt.Sprint(s), fmt.Sprintf("%v %+v %#v %s %q", s, s, s, s, s), s.LogValue().String(), string(b)} {
 		if strings.Contains(got, "0123") {
 			t.Errorf("shown as %s", got)

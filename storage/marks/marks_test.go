@@ -11,13 +11,12 @@ import (
 	"gatehouse/storage/journal"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/marks"
+	"gatehouse/storage/storagetest/must"
 )
 
 func write(t *testing.T, dir, name, text string) {
 	t.Helper()
-	if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
 }
 
 // Only a directory without any file of a store is that of a new store. Creating goes on
@@ -116,25 +115,17 @@ func TestFirstStart(t *testing.T) {
 	}
 	note := func(ms int64) {
 		t.Helper()
-		if err := d.NoteFirstStart(seals, ms); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, d.NoteFirstStart(seals, ms))
 	}
 	note(1)
 	want("a store that was not restored", 0, true)
-	if err := d.SetRestored(marks.Restored{After: 7}); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, d.SetRestored(marks.Restored{After: 7}))
 	note(2)
 	want("restored", 2, true)
-	if err := d.ClearRestored(); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, d.ClearRestored())
 	note(3)
 	want("a later start", 2, true)
-	if err := d.ExpectFirstStart(); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, d.ExpectFirstStart())
 	want("before the first start", 0, false)
 	note(4)
 	want("the first start", 4, true)

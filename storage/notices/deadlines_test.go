@@ -8,6 +8,7 @@ import (
 
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
+	"gatehouse/storage/storagetest/must"
 )
 
 // TestDeadlines: each deadline comes once and in time, also when there are more than are
@@ -43,10 +44,7 @@ func TestDeadlines(t *testing.T) {
 	told := map[keys.ID][]int64{}
 	for ; now < 8*day+n*day/50; now += day / 4 {
 		for {
-			due, err := d.Due(now, 30)
-			if err != nil {
-				t.Fatal(err)
-			}
+			due := must.Get(d.Due(now, 30))(t)
 			if len(due) == 0 {
 				break
 			}

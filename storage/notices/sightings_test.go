@@ -11,6 +11,7 @@ import (
 	"gatehouse/storage/notices"
 	"gatehouse/storage/record"
 	"gatehouse/storage/storagetest"
+	"gatehouse/storage/storagetest/must"
 )
 
 // counted counts the reads and writes of an index.
@@ -35,10 +36,7 @@ func (c *counted) Update(fn func(*index.Update) error) error {
 // TestSightings: each sighting comes until it is deleted, also if there are more than are kept
 // in memory, after a start, and if a deletion fails. If nothing is new, nothing is read.
 func TestSightings(t *testing.T) {
-	store, err := storage.Open(t.TempDir(), storage.Options{Segment: storagetest.Segment})
-	if err != nil {
-		t.Fatal(err)
-	}
+	store := must.Get(storage.Open(t.TempDir(), storage.Options{Segment: storagetest.Segment}))(t)
 	defer store.Close()
 	x := &counted{Index: store.Notices().Index}
 	s := notices.NewSightings(x)
@@ -52,26 +50,20 @@ func TestSightings(t *testing.T) {
 			list = append(list, one)
 			wait[string(one.Key())] = 0
 		}
-		err := x.Index.Update(func(u *index.Update) (err error) {
+		must.Do(t, x.Index.Update(func(u *index.Update) (err error) {
 			for _, one := range list {
 				b, failed := one.Value()
 				err = errors.Join(err, failed, u.Put(one.Key(), b, 0))
 			}
 			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		}))
 		for _, one := range list {
 			s.Sighted(one.Key())
 		}
 	}
 	take := func(refuse error) (n int) {
 		t.Helper()
-		list, err := s.Waiting(200)
-		if err != nil {
-			t.Fatal(err)
-		}
+		list := must.Get(s.Waiting(200))(t)
 		for _, one := range list {
 			wait[string(one.Key())]++
 		}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"gatehouse/storage/keys"
+	"gatehouse/storage/storagetest/must"
 )
 
 // awkward are tokens whose JSON is hard to read.
@@ -32,10 +33,7 @@ func FuzzTokenRest(f *testing.F) {
 		f.Add([]byte(text))
 	}
 	for _, t := range awkward {
-		b, err := json.Marshal(t)
-		if err != nil {
-			f.Fatal(err)
-		}
+		b := must.Get(json.Marshal(t))(f)
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -53,14 +51,9 @@ func FuzzTokenRest(f *testing.F) {
 func TestParseToken(t *testing.T) {
 	for n, want := range awkward {
 		want.ID, want.Owner, want.Generation, want.Created, want.Expires, want.Revoked = keys.ID{byte(n)}, 7, 2, -3, 4, math.MaxInt64
-		b, err := want.Value()
-		if err != nil {
-			t.Fatal(err)
-		}
+		b := must.Get(want.Value())(t)
 		var read Token
-		if err := json.Unmarshal(b[tokenHead:], &read); err != nil { // invalid UTF-8 is replaced
-			t.Fatal(err)
-		}
+		must.Do(t, json.Unmarshal(b[tokenHead:], &read)) // invalid UTF-8 is replaced
 		want.Name = read.Name
 		if got, err := ParseToken(want.ID, b); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("got %+v, %v, want %+v", got, err, want)
@@ -73,14 +66,9 @@ func TestParseToken(t *testing.T) {
 }
 
 func BenchmarkParseToken(b *testing.B) {
-	value, err := awkward[len(awkward)-1].Value()
-	if err != nil {
-		b.Fatal(err)
-	}
+	value := must.Get(awkward[len(awkward)-1].Value())(b)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := ParseToken(keys.ID{}, value); err != nil {
-			b.Fatal(err)
-		}
+		must.Get(ParseToken(keys.ID{}, value))(b)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"gatehouse/storage/record"
+	"gatehouse/storage/storagetest/must"
 )
 
 func FuzzUsage(f *testing.F) {
@@ -38,10 +39,7 @@ func TestParseSeen(t *testing.T) {
 			in.Saw(record.Seen{record.Origin{netip.AddrFrom4([4]byte{10, 0, 0, byte(day)}), "curl"}, int64(day)})
 		}
 		b := in.Value()
-		want, err := record.ParseUsage(b)
-		if err != nil {
-			t.Fatal(err)
-		}
+		want := must.Get(record.ParseUsage(b))(t)
 		for i := range want.Seen {
 			want.Seen[i].Agent = ""
 		}

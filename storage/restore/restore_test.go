@@ -15,6 +15,7 @@ import (
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
 	"gatehouse/storage/restore"
+	"gatehouse/storage/storagetest/must"
 )
 
 // installation is a data directory with keys and a log, with everything that a restore
@@ -28,23 +29,15 @@ func install(t *testing.T) installation {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "data")
 	store := filepath.Join(dir, "store")
-	if err := os.MkdirAll(store, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	ring, err := keys.Load(filepath.Join(store, "keyring"), filepath.Join(dir, "key"), true)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.MkdirAll(store, 0o700))
+	ring := must.Get(keys.Load(filepath.Join(store, "keyring"), filepath.Join(dir, "key"), true))(t)
 	return installation{dir, ring}
 }
 
 // log opens the log and passes it to fn.
 func (i installation) log(t *testing.T, fn func(j *journal.Journal)) {
 	t.Helper()
-	j, err := journal.Open(filepath.Join(i.dir, "store", "journal"), i.ring.Derive("journal"), journal.Options{Create: true, SegmentSize: 8 << 10})
-	if err != nil {
-		t.Fatal(err)
-	}
+	j := must.Get(journal.Open(filepath.Join(i.dir, "store", "journal"), i.ring.Derive("journal"), journal.Options{Create: true, SegmentSize: 8 << 10}))(t)
 	defer j.Close()
 	fn(j)
 }
@@ -67,16 +60,10 @@ func (i installation) change(t *testing.T, key, value []byte) {
 // backup returns a backup of the log, without records.
 func (i installation) backup(t *testing.T) []byte {
 	t.Helper()
-	keyring, err := os.ReadFile(filepath.Join(i.dir, "store", "keyring"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	keyring := must.Get(os.ReadFile(filepath.Join(i.dir, "store", "keyring")))(t)
 	out := new(bytes.Buffer)
 	i.log(t, func(j *journal.Journal) {
-		log, err := j.Copy()
-		if err != nil {
-			t.Fatal(err)
-		}
+		log := must.Get(j.Copy())(t)
 		defer log.Close()
 		w, err := backup.NewWriter(out, backup.Manifest{Log: log.End()}, keyring)
 		if err == nil {
@@ -103,16 +90,13 @@ func restored(b []byte, dir string, refused error) (r restore.Result, ends recor
 
 func tree(t *testing.T, dir string) (files []string) {
 	t.Helper()
-	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+	must.Do(t, filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
 		if err == nil && !d.IsDir() && filepath.Base(path) != "lock" {
 			b, _ := os.ReadFile(path)
 			files = append(files, path+" "+string(b))
 		}
 		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	}))
 	return files
 }
 
@@ -125,10 +109,7 @@ func TestRunOverAStore(t *testing.T) {
 	i := install(t)
 	i.change(t, []byte("first"), nil)
 	b := i.backup(t)
-	v, err := user.Value()
-	if err != nil {
-		t.Fatal(err)
-	}
+	v := must.Get(user.Value())(t)
 	i.change(t, record.UserKey(user.ID), v)
 	i.change(t, record.TokenEndKey(token), record.TokenEnd{Revoked: 9}.Value())
 	for name, harm := range map[string]func(dir string) error{
@@ -137,17 +118,11 @@ func TestRunOverAStore(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "data")
-			if err := os.CopyFS(dir, os.DirFS(i.dir)); err != nil {
-				t.Fatal(err)
-			}
+			must.Do(t, os.CopyFS(dir, os.DirFS(i.dir)))
 			for _, private := range []string{dir, filepath.Join(dir, "store")} {
-				if err := os.Chmod(private, 0o700); err != nil {
-					t.Fatal(err)
-				}
+				must.Do(t, os.Chmod(private, 0o700))
 			}
-			if err := errors.Join(os.Chmod(filepath.Join(dir, "key"), 0o600), harm(dir)); err != nil {
-				t.Fatal(err)
-			}
+			must.Do(t, errors.Join(os.Chmod(filepath.Join(dir, "key"), 0o600), harm(dir)))
 			before := tree(t, dir)
 			refused := errors.New("refused")
 			if _, _, _, err := restored(b, dir, refused); !errors.Is(err, refused) {

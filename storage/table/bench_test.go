@@ -15,6 +15,7 @@ import (
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
 	"gatehouse/storage/sealed"
+	"gatehouse/storage/storagetest/must"
 	"gatehouse/storage/table"
 )
 
@@ -55,16 +56,11 @@ func benchTable(b *testing.B, n int) {
 	each := float64(anonymous(b)-before) / float64(n)
 	start := time.Now()
 	file := filepath.Join(b.TempDir(), "table")
-	if err := tab.WriteFile(file, seals, sealed.Moment{}); err != nil {
-		b.Fatal(err)
-	}
+	must.Do(b, tab.WriteFile(file, seals, sealed.Moment{}))
 	stop := time.Since(start)
 	tab = table.New()
 	start = time.Now()
-	left, err := table.Open(file, seals)
-	if err != nil {
-		b.Fatal(err)
-	}
+	left := must.Get(table.Open(file, seals))(b)
 	defer left.Close()
 	if err := errors.Join(left.Users(tab, all, false), left.LoadAll(never)); err != nil || tab.Len() != n {
 		b.Fatalf("got %d tokens, %v, want %d", tab.Len(), err, n)
@@ -97,8 +93,6 @@ func anonymous(b *testing.B) (bytes int64) {
 		b.Skip("there is no /proc")
 	}
 	_, after, _ := strings.Cut(string(status), "RssAnon:")
-	if _, err := fmt.Sscan(after, &bytes); err != nil {
-		b.Fatal(err)
-	}
+	must.Get(fmt.Sscan(after, &bytes))(b)
 	return bytes << 10
 }

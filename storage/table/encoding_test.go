@@ -10,6 +10,7 @@ import (
 
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
+	"gatehouse/storage/storagetest/must"
 )
 
 // The file is written as the store's format says. TestEncodings of package
@@ -19,10 +20,7 @@ func TestEncodings(t *testing.T) {
 	tab := New()
 	tab.Owners.Set(record.Owner{ID: 3, Epoch: 3, State: record.UserDisabled, UID: "alice@example.com"})
 	tab.Load(Entry{ID: keys.ID{1, 2, 13: 3}, Generation: 4, Flags: 1, Owner: 6, Used: used})
-	b, err := os.ReadFile("../testdata/format3/encodings")
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := must.Get(os.ReadFile("../testdata/format3/encodings"))(t)
 	want := strings.Split(string(b), "\n")
 	for name, b := range map[string][]byte{
 		"table-owners": tab.Owners.appendTo(nil),

@@ -17,6 +17,7 @@ import (
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
 	"gatehouse/storage/sealed"
+	"gatehouse/storage/storagetest/must"
 	"gatehouse/storage/table"
 )
 
@@ -67,21 +68,14 @@ func TestFile(t *testing.T) {
 	want := fill(old, r)
 	moment := sealed.Moment{Position: journal.Position{Sequence: 7, Hash: [32]byte{8}}, Uses: 9}
 	name := filepath.Join(t.TempDir(), "table")
-	if err := old.WriteFile(name, seals, moment); err != nil {
-		t.Fatal(err)
-	}
-	f, err := table.Open(name, seals)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, old.WriteFile(name, seals, moment))
+	f := must.Get(table.Open(name, seals))(t)
 	defer f.Close()
 	if f.Moment != moment {
 		t.Errorf("got the moment %+v, want %+v", f.Moment, moment)
 	}
 	tab := table.New()
-	if err := f.Users(tab, live, true); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, f.Users(tab, live, true))
 	if got, want := fmt.Sprint(tab.Owners.All()), fmt.Sprint(old.Owners.All()); got != want {
 		t.Errorf("got the users %s, want %s", got, want)
 	}
@@ -95,9 +89,7 @@ func TestFile(t *testing.T) {
 		}
 		break
 	}
-	if err := f.LoadAll(never); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, f.LoadAll(never))
 	apply(t, tab, want, r, 100)
 	for id, e := range want {
 		if tab.Owners.At(e.Owner).State == record.UserRemoved {
@@ -139,9 +131,7 @@ func apply(t *testing.T, tab *table.Table, want map[keys.ID]table.Entry, r *rand
 			put(record.TokenKey(id), b, err)
 			delete(want, id)
 		case 1: // only its end remains
-			if err := l.CatchUp(memoryLog{{Key: record.TokenKey(id)}}, 0); err != nil {
-				t.Fatal(err)
-			}
+			must.Do(t, l.CatchUp(memoryLog{{Key: record.TokenKey(id)}}, 0))
 			delete(want, id)
 		case 2:
 			v.Generation++
@@ -179,13 +169,8 @@ func TestDamagedFile(t *testing.T) {
 	old := table.New()
 	fill(old, r)
 	name := filepath.Join(t.TempDir(), "table")
-	if err := old.WriteFile(name, seals, sealed.Moment{}); err != nil {
-		t.Fatal(err)
-	}
-	whole, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, old.WriteFile(name, seals, sealed.Moment{}))
+	whole := must.Get(os.ReadFile(name))(t)
 	for n := range 200 {
 		at := r.IntN(len(whole))
 		if n%2 == 0 {
@@ -193,9 +178,7 @@ func TestDamagedFile(t *testing.T) {
 		}
 		b := append([]byte{}, whole...)
 		b[at] ^= 1 << r.IntN(8)
-		if err := os.WriteFile(name, b, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, os.WriteFile(name, b, 0o600))
 		f, err := table.Open(name, seals)
 		if (err != nil) != (at < table.HeadSize) {
 			t.Fatalf("byte %d: got %v, and the head has %d", at, err, table.HeadSize)
@@ -263,9 +246,7 @@ func TestLoadRecords(t *testing.T) {
 	token(6, record.Token{Owner: 4}, 0)                          // without a user
 	token(7, record.Token{ID: keys.ID{retired}, Owner: 1}, 5000) // its key is retired
 	tab := table.New()
-	if err := loader(tab).LoadRecords(m); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, loader(tab).LoadRecords(m))
 	got := map[keys.ID]record.LastUse{}
 	tab.Each(func(e table.Entry) { got[e.ID] = e.Used })
 	if !maps.Equal(got, want) {

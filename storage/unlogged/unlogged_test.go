@@ -15,6 +15,7 @@ import (
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
 	"gatehouse/storage/storagetest"
+	"gatehouse/storage/storagetest/must"
 	"gatehouse/storage/unlogged"
 )
 
@@ -62,10 +63,7 @@ func (f *fixture) sessions(t *testing.T, owners map[record.UserID]record.Owner) 
 
 func begin(t *testing.T, s *unlogged.Sessions, v record.Session) string {
 	t.Helper()
-	cookie, err := s.Begin(v)
-	if err != nil {
-		t.Fatal(err)
-	}
+	cookie := must.Get(s.Begin(v))(t)
 	return cookie.Reveal()
 }
 
@@ -145,10 +143,7 @@ func TestListSessions(t *testing.T) {
 	}
 	want := func(cookie string, own int, addresses ...string) {
 		t.Helper()
-		list, at, err := s.List(alice, cookie)
-		if err != nil {
-			t.Fatal(err)
-		}
+		list, at := must.Get2(s.List(alice, cookie))(t)
 		var got []string
 		for _, v := range list {
 			got = append(got, v.Address)
@@ -167,9 +162,7 @@ func TestListSessions(t *testing.T) {
 	third := next(alice, "192.0.2.3")
 	want(third, 0, "192.0.2.3", "192.0.2.2", "192.0.2.1")
 	want(first, 2, "192.0.2.3", "192.0.2.2", "192.0.2.1")
-	if err := s.End(second, nil); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.End(second, nil))
 	want(second, -1, "192.0.2.3", "192.0.2.1")
 	f.clock.Move(unlogged.SessionIdle - 2*time.Minute)
 	wantSession(t, s, third, true)
@@ -191,9 +184,7 @@ func TestEndOnAFullDisk(t *testing.T) {
 	}
 	var deleted [][]byte
 	for _, c := range []string{cookie, "of nobody"} {
-		if err := s.End(c, func(keys [][]byte) error { deleted = append(deleted, keys...); return nil }); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, s.End(c, func(keys [][]byte) error { deleted = append(deleted, keys...); return nil }))
 	}
 	f.refused = nil
 	if len(deleted) != 2 || !slices.ContainsFunc(deleted, func(k []byte) bool { return string(k) == string(record.SessionKey(cookie)) }) {
@@ -214,10 +205,7 @@ func TestFiles(t *testing.T) {
 	files := &unlogged.Files{Index: f, Now: f.clock.Milli}
 	opened := func(id, revision, path string, at int64) {
 		t.Helper()
-		err := files.Opened(alice, record.File{ID: json.RawMessage(id), Revision: json.RawMessage(revision), Path: path, Time: at})
-		if err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, files.Opened(alice, record.File{ID: json.RawMessage(id), Revision: json.RawMessage(revision), Path: path, Time: at}))
 	}
 	want := func(want ...string) {
 		t.Helper()
@@ -293,9 +281,7 @@ func TestMemory(t *testing.T) {
 	}
 	f.refused = nil
 	want(m, "alice", three)
-	if err := m.Save(); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, m.Save())
 	want(m, "alice", three)
 	want(recall(), "alice", three)
 	m.SetAttempts("alice", four)
@@ -305,9 +291,7 @@ func TestMemory(t *testing.T) {
 	for n := range 5000 {
 		m.SetAttempts(fmt.Sprint(n, " my pa55word"), three)
 	}
-	if err := m.Save(); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, m.Save())
 	want(recall(), "alice", four)
 	want(recall(), "4999 my pa55word", three)
 	err := f.View(func(v *index.View) error {
@@ -326,9 +310,7 @@ func TestMemory(t *testing.T) {
 		t.Error(err)
 	}
 	m.Put("soon over", []byte("x"), time.Second)
-	if err := m.Save(); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, m.Save())
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		if v, err := recall().Get("soon over"); err != nil || v == nil {
 			break

@@ -15,6 +15,7 @@ import (
 
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
+	"gatehouse/storage/storagetest/must"
 	"gatehouse/storage/table"
 	"gatehouse/storage/uses"
 )
@@ -31,10 +32,7 @@ type house struct {
 
 func open(t *testing.T, dir string, index map[keys.ID][]byte) *house {
 	t.Helper()
-	log, err := uses.Open(dir, keys.Ring{}.Seals(), slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
+	log := must.Get(uses.Open(dir, keys.Ring{}.Seals(), slog.New(slog.DiscardHandler)))(t)
 	h := &house{t: t, dir: dir, table: table.New(), log: log, index: index}
 	h.table.Whole()
 	h.Flusher = uses.New(uses.Options{

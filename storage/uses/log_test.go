@@ -17,6 +17,7 @@ import (
 
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
+	"gatehouse/storage/storagetest/must"
 	"gatehouse/storage/table"
 )
 
@@ -28,10 +29,7 @@ func TestEncodings(t *testing.T) {
 	usage := record.Usage{Uses: 9, PerDay: []record.DayCount{{Day: 20000, N: 4}, {Day: 20001, N: 5}}, Seen: []record.Seen{{Origin: home, Time: 1 << 40}}}
 	b := block{slice: 3, run: 8}
 	b.Usage(keys.ID{1, 2, 13: 3}, record.UsedAt(1<<40), &usage)
-	want, err := os.ReadFile("../testdata/format3/encodings")
-	if err != nil {
-		t.Fatal(err)
-	}
+	want := must.Get(os.ReadFile("../testdata/format3/encodings"))(t)
 	got := fmt.Sprintf("use-block %x", sha256.Sum256(slices.Concat(blockKey(5), b.payload())))
 	if !slices.Contains(strings.Split(string(want), "\n"), got) {
 		t.Errorf("this was not written so: %s", got)
@@ -41,35 +39,20 @@ func TestEncodings(t *testing.T) {
 // A flipped bit anywhere in a segment is detected.
 func TestDamagedSegment(t *testing.T) {
 	dir, seals := t.TempDir(), keys.Ring{}.Seals()
-	l, err := Open(dir, seals, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := must.Get(Open(dir, seals, slog.New(slog.DiscardHandler)))(t)
 	b := block{slice: 1, run: 2}
 	b.Use(keys.ID{1, 2}, record.UsedAt(1000), 3, b.Origin(home))
 	first := l.last + 1
 	for range 2 {
-		if err := l.append(b.payload()); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, l.append(b.payload()))
 	}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, l.Close())
 	file := filepath.Join(dir, fmt.Sprintf("%016x", first))
-	whole, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	whole := must.Get(os.ReadFile(file))(t)
 	read := func(b []byte) bool {
 		t.Helper()
-		if err := os.WriteFile(file, b, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		whole, err := l.readSegment(first, func(uint64, []byte) error { return nil })
-		if err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, os.WriteFile(file, b, 0o600))
+		whole := must.Get(l.readSegment(first, func(uint64, []byte) error { return nil }))(t)
 		return whole
 	}
 	if !read(whole) {
@@ -91,10 +74,7 @@ func TestDamagedSegment(t *testing.T) {
 // each token.
 func TestManyOrigins(t *testing.T) {
 	dir, seals, log := t.TempDir(), keys.Ring{}.Seals(), slog.New(slog.DiscardHandler)
-	l, err := Open(dir, seals, log)
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := must.Get(Open(dir, seals, log))(t)
 	tab := table.New()
 	f := New(Options{Table: tab, Log: l, Noted: func(func() []table.Sight) {}, Hurry: func() bool { return true }})
 	const each = 5000 // in each shard of a slice; together more than a block has numbers for
@@ -107,16 +87,12 @@ func TestManyOrigins(t *testing.T) {
 			tab.Touch(id, 0, 1<<40, want[id])
 		}
 	}
-	if err := errors.Join(f.Save(0), l.Close()); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, errors.Join(f.Save(0), l.Close()))
 	again, err := Open(dir, seals, log)
 	if err == nil {
 		err = again.readOld(0, func(_, _ uint64, u use, from record.Origin) { said[u.id] = from })
 	}
-	if err := errors.Join(err, again.Close()); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, errors.Join(err, again.Close()))
 	wrong := 0
 	for id, from := range want {
 		if said[id] != from {
