@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gatehouse/storage/storagetest"
+	"gatehouse/storage/storagetest/must"
 )
 
 func TestValidate(t *testing.T) {
@@ -114,10 +115,7 @@ func TestFiles(t *testing.T) {
 // No way of printing a configuration shows the password.
 func TestSecret(t *testing.T) {
 	c := Config{BindPassword: "hunter2"}
-	asJSON, err := json.Marshal(c.BindPassword)
-	if err != nil {
-		t.Fatal(err)
-	}
+	asJSON := must.Get(json.Marshal(c.BindPassword))(t)
 	var log storagetest.Log
 	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "secret", c.BindPassword)
 	for _, s := range []string{

@@ -12,15 +12,14 @@ import (
 
 	ber "github.com/go-asn1-ber/asn1-ber"
 	goldap "github.com/go-ldap/ldap/v3"
+
+	"gatehouse/storage/storagetest/must"
 )
 
 // readLDIF reads the entries of a file, as a server would send them.
 func readLDIF(t testing.TB, path string) []*goldap.Entry {
 	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := must.Get(os.ReadFile(path))(t)
 	var entries []*goldap.Entry
 	for block := range strings.SplitSeq(string(b), "\n\n") {
 		e := new(goldap.Entry)
@@ -30,10 +29,7 @@ func readLDIF(t testing.TB, path string) []*goldap.Entry {
 				continue
 			}
 			if name, ok = strings.CutSuffix(name, ":"); ok {
-				raw, err := base64.StdEncoding.DecodeString(value)
-				if err != nil {
-					t.Fatal(err)
-				}
+				raw := must.Get(base64.StdEncoding.DecodeString(value))(t)
 				value = string(raw)
 			}
 			if name == "dn" {
@@ -146,10 +142,7 @@ func FuzzGUID(f *testing.F) {
 		if back, err := guidBytes(text); err != nil || !bytes.Equal(back, raw) {
 			t.Errorf("%x became %s and then %x, %v", raw, text, back, err)
 		}
-		filter, err := subjectFilter("objectGUID", text)
-		if err != nil {
-			t.Fatal(err)
-		}
+		filter := must.Get(subjectFilter("objectGUID", text))(t)
 		p, err := goldap.CompileFilter(filter)
 		if err != nil || p.Tag != goldap.FilterEqualityMatch || !bytes.Equal(p.Children[1].Data.Bytes(), raw) {
 			t.Errorf("%x: %s does not compare with it: %v", raw, filter, err)
@@ -195,10 +188,7 @@ func FuzzNameFilter(f *testing.F) {
 		if !utf8.ValidString(name) || len(name) > maxName || strings.ContainsAny(name, "\x00\r\n\x1b\x7f\u200b\u202e") {
 			t.Fatalf("%q passed for a name", name)
 		}
-		p, err := goldap.CompileFilter(nameFilter(filter, name))
-		if err != nil {
-			t.Fatal(err)
-		}
+		p := must.Get(goldap.CompileFilter(nameFilter(filter, name)))(t)
 		either := p.Children[1].Children
 		leaf := func(p *ber.Packet) string { return p.Children[0].Data.String() + "=" + p.Children[1].Data.String() }
 		if len(p.Children) != 2 || len(either) != 3 || either[2].Tag != goldap.FilterNot ||

@@ -12,6 +12,7 @@ import (
 	goldap "github.com/go-ldap/ldap/v3"
 
 	"gatehouse/ldap/ldaptest"
+	"gatehouse/storage/storagetest/must"
 )
 
 func TestLogin(t *testing.T) {
@@ -314,10 +315,7 @@ func TestActiveDirectoryGroups(t *testing.T) {
 	d := open(t, c)
 	want := map[string]string{}
 	for name, p := range people {
-		id, err := guidText([]byte(guid(name)))
-		if err != nil {
-			t.Fatal(err)
-		}
+		id := must.Get(guidText([]byte(guid(name))))(t)
 		want[id] = string(ReasonGroup)
 		if p.in {
 			want[id] = "active"

@@ -16,6 +16,7 @@ import (
 
 	"gatehouse/ldap/ldaptest"
 	"gatehouse/storage/storagetest"
+	"gatehouse/storage/storagetest/must"
 )
 
 const nobody = "00000000-0000-4000-8000-000000000000"
@@ -61,10 +62,7 @@ func TestLookup(t *testing.T) {
 
 	check := func(want map[string]Reason, missing ...string) {
 		t.Helper()
-		got, err := d.Lookup(t.Context(), all)
-		if err != nil {
-			t.Fatal(err)
-		}
+		got := must.Get(d.Lookup(t.Context(), all))(t)
 		if len(got) != len(who)+1 || outcome(got[nobody]) != "missing" {
 			t.Errorf("got %d states, want %d: %+v", len(got), len(who)+1, got)
 		}
@@ -393,10 +391,7 @@ func TestLookupActiveDirectory(t *testing.T) {
 	c := plain(addr)
 	c.BaseDN, c.UIDAttribute, c.IDAttribute = "DC=corp,DC=example", "userPrincipalName", "objectGUID"
 	c.Filter = "(|(sAMAccountName={username})(userPrincipalName={username}))"
-	got, err := open(t, c).Lookup(t.Context(), []string{"3f2504e0-4f89-41d3-9a0c-0305e82c3301", "3f2504e0-4f89-41d3-9a0c-0305e82c3302", "00000000-0000-0000-0000-0000000000ff", nobody})
-	if err != nil {
-		t.Fatal(err)
-	}
+	got := must.Get(open(t, c).Lookup(t.Context(), []string{"3f2504e0-4f89-41d3-9a0c-0305e82c3301", "3f2504e0-4f89-41d3-9a0c-0305e82c3302", "00000000-0000-0000-0000-0000000000ff", nobody}))(t)
 	if s := got["3f2504e0-4f89-41d3-9a0c-0305e82c3301"]; s.Entry.UID != "ann@corp.example" || outcome(s) != "active" {
 		t.Errorf("ann: %+v", s)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"gatehouse/ldap/ldaptest"
 	"gatehouse/storage/storagetest"
+	"gatehouse/storage/storagetest/must"
 )
 
 const (
@@ -57,10 +58,7 @@ func (s *slapd) config() Config {
 
 func open(t testing.TB, c Config) *Directory {
 	t.Helper()
-	d, err := New(c, slog.New(slog.NewTextHandler(io.Discard, nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := must.Get(New(c, slog.New(slog.NewTextHandler(io.Discard, nil))))(t)
 	t.Cleanup(func() { d.Close() })
 	return d
 }
@@ -68,10 +66,7 @@ func open(t testing.TB, c Config) *Directory {
 func openLogged(t testing.TB, c Config) (*Directory, *storagetest.Log) {
 	t.Helper()
 	l := new(storagetest.Log)
-	d, err := New(c, slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug})))
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := must.Get(New(c, slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))))(t)
 	t.Cleanup(func() { d.Close() })
 	return d, l
 }

@@ -20,6 +20,7 @@ import (
 
 	"gatehouse/ldap/ldaptest"
 	"gatehouse/storage/storagetest"
+	"gatehouse/storage/storagetest/must"
 )
 
 // patience is how long to wait for something that must come, even on a busy machine.
@@ -260,9 +261,7 @@ func TestStoppedServer(t *testing.T) {
 	d, log := openLogged(t, c)
 	login := func() {
 		t.Helper()
-		if _, err := d.Login(t.Context(), "alice", "alice-secret"); err != nil {
-			t.Fatal(err)
-		}
+		must.Get(d.Login(t.Context(), "alice", "alice-secret"))(t)
 	}
 	login()
 	first.Signal(syscall.SIGSTOP)
@@ -318,10 +317,7 @@ func TestStoppedServer(t *testing.T) {
 
 func read(t testing.TB, path string) string {
 	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := must.Get(os.ReadFile(path))(t)
 	return string(b)
 }
 

@@ -9,6 +9,7 @@ import (
 	"gatehouse/server/api"
 	"gatehouse/server/config"
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest/must"
 )
 
 // setPassword asks for another password.
@@ -91,14 +92,8 @@ func TestChangePasswordBudget(t *testing.T) {
 func TestNoOwnPassword(t *testing.T) {
 	h := newHouse(t)
 	hub := storage.Identity{Source: "github", Subject: "17"}
-	u, err := h.store.LogIn(storage.Actor{}, storage.Login{Identity: hub, Addresses: []string{"ada@example.com"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	cookie, err := h.store.CreateSession(storage.Actor{}, u.ID, hub.Source, "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	u := must.Get(h.store.LogIn(storage.Actor{}, storage.Login{Identity: hub, Addresses: []string{"ada@example.com"}}))(t)
+	cookie := must.Get(h.store.CreateSession(storage.Actor{}, u.ID, hub.Source, ""))(t)
 	h.setPassword(cookie.Reveal(), "", "x").want(http.StatusConflict)
 	h.ask("GET", "/account").cookie(cookie.Reveal()).send().page(http.StatusOK).shows("Where you are logged in").lacks("password")
 	local := h.login(alice, password)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"gatehouse/server/api"
+	"gatehouse/storage/storagetest/must"
 )
 
 func TestActivity(t *testing.T) {
@@ -19,9 +20,7 @@ func TestActivity(t *testing.T) {
 	}
 	h.dead("nonsense")
 	h.ask("POST", "/api/authenticate/userpass").json(`{"username":"alice@example.com","password":"wrong"}`).send().want(http.StatusUnauthorized)
-	if _, err := h.admin.Revoke(h.Context(), api.Revocation{IDs: []string{made.ID}}); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(h.admin.Revoke(h.Context(), api.Revocation{IDs: []string{made.ID}}))(t)
 	before := h.metrics.Activity(time.Now())
 	h.metrics.Second()
 	v := h.metrics.Activity(time.Now())
@@ -41,10 +40,7 @@ func TestActivity(t *testing.T) {
 func TestBackupIsRemembered(t *testing.T) {
 	h := newHouse(t)
 	status := func() api.StoreHealth {
-		st, err := h.admin.Status(h.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+		st := must.Get(h.admin.Status(h.Context()))(t)
 		return st.Store
 	}
 	h.clock.Pass(api.BackupWithin - time.Hour)
@@ -68,9 +64,7 @@ func TestBackupIsRemembered(t *testing.T) {
 	if got := status(); got.LastBackup != 0 {
 		t.Errorf("before the client says that it has the backup: got %+v", got)
 	}
-	if err := h.admin.NoteBackup(h.Context()); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, h.admin.NoteBackup(h.Context()))
 	h.close()
 	h.open()
 	if got := status(); got.LastBackup != h.clock.Milli() || got.BackupOverdue {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gatehouse/server/api"
+	"gatehouse/storage/storagetest/must"
 )
 
 func TestBulkRevocation(t *testing.T) { bothWays(t, bulkStory) }
@@ -18,10 +19,7 @@ func bulkStory(h *house) {
 	ctx, c := h.Context(), h.admin
 	var made []api.NewToken
 	for n := range 450 {
-		tk, err := c.CreateToken(ctx, api.TokenRequest{UID: alice, Name: fmt.Sprint(n)})
-		if err != nil {
-			h.Fatal(err)
-		}
+		tk := must.Get(c.CreateToken(ctx, api.TokenRequest{UID: alice, Name: fmt.Sprint(n)}))(h)
 		made = append(made, tk)
 	}
 	h.clock.Move(100 * 24 * time.Hour)
@@ -70,10 +68,7 @@ func bulkRefused(h *house) {
 // matching asks what a query would revoke.
 func matching(h *house, q api.TokenQuery) api.Matching {
 	h.Helper()
-	m, err := h.admin.Matching(h.Context(), q)
-	if err != nil {
-		h.Fatal(err)
-	}
+	m := must.Get(h.admin.Matching(h.Context(), q))(h)
 	return m
 }
 
@@ -127,10 +122,7 @@ func TestBulkRevocationSparesWhatIsUsed(t *testing.T) {
 	h := newHouse(t)
 	var made []api.NewToken
 	for range 600 {
-		tk, err := h.admin.CreateToken(h.Context(), api.TokenRequest{UID: alice})
-		if err != nil {
-			t.Fatal(err)
-		}
+		tk := must.Get(h.admin.CreateToken(h.Context(), api.TokenRequest{UID: alice}))(t)
 		made = append(made, tk)
 	}
 	h.clock.Move(100 * 24 * time.Hour)

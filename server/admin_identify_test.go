@@ -10,6 +10,7 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest/must"
 )
 
 // assorted are tokens in every state.
@@ -30,9 +31,7 @@ func (h *house) assorted() (l assorted) {
 	l.after = h.rotate(l.both.ID, l.both.Secret, `{"overlap":"2h"}`)
 	h.addUser("off@example.com", password)
 	l.suspended = h.userpass("off@example.com", password).newToken().Secret
-	if err := h.admin.DisableUser(h.Context(), "off@example.com"); err != nil {
-		h.Fatal(err)
-	}
+	must.Do(h, h.admin.DisableUser(h.Context(), "off@example.com"))
 	l.foreign = newHouse(h.TB).token()
 	h.clock.Move(time.Hour)
 	return l
@@ -50,10 +49,7 @@ func TestIdentify(t *testing.T) {
 	for _, a := range asked {
 		q.Texts = append(q.Texts, a.text)
 	}
-	found, err := h.admin.Identify(t.Context(), q)
-	if err != nil {
-		t.Fatal(err)
-	}
+	found := must.Get(h.admin.Identify(t.Context(), q))(t)
 	for i, a := range asked {
 		if got := found.Tokens[i]; got.ID != a.id || got.State != a.state {
 			t.Errorf("%d: got %+v, want %s %s", i, got, a.id, a.state)
@@ -65,7 +61,7 @@ func TestIdentify(t *testing.T) {
 	if n := h.happened(storage.ActionTokenStale); n != 0 {
 		t.Errorf("a scan makes %d events", n)
 	}
-	_, err = h.admin.Identify(t.Context(), api.Texts{Texts: make([]string, api.MaxTexts+1)})
+	_, err := h.admin.Identify(t.Context(), api.Texts{Texts: make([]string, api.MaxTexts+1)})
 	wantStatus(t, "too many", err, http.StatusBadRequest)
 	if found, err := h.admin.Identify(t.Context(), api.Texts{Texts: []string{strings.Repeat("0", 256)}}); err != nil || found.Tokens[0].ID != "" {
 		t.Errorf("got %+v, %v", found, err)
@@ -87,9 +83,7 @@ func TestRevokeFound(t *testing.T) {
 			t.Errorf("time %d: got %d, %v, want %d", times, n.Revoked, err, want)
 		}
 	}
-	if err := h.admin.EnableUser(t.Context(), "off@example.com"); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, h.admin.EnableUser(t.Context(), "off@example.com"))
 	for secret, want := range map[string]int{l.live.Secret: 401, l.both.Secret: 401, l.after: 401, l.suspended: 401, l.next: 200} {
 		h.ask("GET", "/api/verify").token(secret).send().want(want)
 	}

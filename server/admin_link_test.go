@@ -12,6 +12,7 @@ import (
 	"gatehouse/server/config"
 	"gatehouse/server/oauth/oauthtest"
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest/must"
 )
 
 // link links a user, and returns the status that an error came with.
@@ -121,19 +122,11 @@ func TestLinkedToNobody(t *testing.T) {
 	h, _ := newDirectoryHouse(t)
 	h.ldapToken("alice") // somebody has to be there
 	hub, typo := storage.Identity{Source: "github", Subject: "17"}, api.Identity{Source: "ldap", Subject: "22222222-2222-2222-2222-222222222222"}
-	if _, err := h.store.LogIn(storage.Actor{}, storage.Login{Identity: hub, Addresses: []string{"hub@example.com"}}); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(h.store.LogIn(storage.Actor{}, storage.Login{Identity: hub, Addresses: []string{"hub@example.com"}}))(t)
 	h.addUser("victim@example.com", password)
 	for _, uid := range []string{"hub@example.com", "victim@example.com"} {
-		u, err := h.store.User(uid)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, secret, err := h.store.CreateToken(storage.Actor{}, u.ID, storage.TokenSpec{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		u := must.Get(h.store.User(uid))(t)
+		_, secret := must.Get2(h.store.CreateToken(storage.Actor{}, u.ID, storage.TokenSpec{}))(t)
 		token := secret.Reveal()
 		if _, got := h.link(uid, typo.Source, typo.Subject, true); got != http.StatusOK {
 			t.Fatalf("%s: got %d", uid, got)
@@ -145,9 +138,7 @@ func TestLinkedToNobody(t *testing.T) {
 		if got := h.users(); !slices.Contains(got, uid+" "+u.Source+" suspended") {
 			t.Errorf("got users %q", got)
 		}
-		if err := errors.Join(h.admin.UnlinkUser(t.Context(), uid, typo), h.admin.EnableUser(t.Context(), uid)); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, errors.Join(h.admin.UnlinkUser(t.Context(), uid, typo), h.admin.EnableUser(t.Context(), uid)))
 		h.sweep(3)
 		h.alive(token)
 	}

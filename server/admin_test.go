@@ -25,6 +25,7 @@ import (
 	"gatehouse/server/oauth/oauthtest"
 	"gatehouse/server/route"
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest/must"
 )
 
 // wantStatus checks that a call was refused with a status, in a sentence.
@@ -176,16 +177,11 @@ func unknownUsers(h *house) {
 func changeUser(h *house, uid string) {
 	h.Helper()
 	ctx, c := h.Context(), h.admin
-	made, err := c.SetPassword(ctx, uid, "")
-	if err != nil {
-		h.Fatal(err)
-	}
+	made := must.Get(c.SetPassword(ctx, uid, ""))(h)
 	h.userpass(uid, made.Password).want(http.StatusOK)
-	_, err = c.SetPassword(ctx, uid, strings.Repeat("p", 257))
+	_, err := c.SetPassword(ctx, uid, strings.Repeat("p", 257))
 	wantStatus(h.TB, "a password too long", err, http.StatusBadRequest)
-	if err := c.DisableUser(ctx, uid); err != nil {
-		h.Fatal(err)
-	}
+	must.Do(h, c.DisableUser(ctx, uid))
 	if u, _ := c.User(ctx, uid); u.State != api.StateDisabled || u.Tokens != 2 {
 		h.Errorf("got %+v, want %s disabled, with two tokens", u, uid)
 	}
@@ -369,13 +365,8 @@ func TestOlderServer(t *testing.T) {
 func TestSocketFiles(t *testing.T) {
 	h := newHouse(t)
 	run := filepath.Join(h.dir, "run")
-	if err := os.MkdirAll(run, 0o777); err != nil {
-		t.Fatal(err)
-	}
-	stale, err := net.Listen("unix", listen.SocketPath(h.dir))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.MkdirAll(run, 0o777))
+	stale := must.Get(net.Listen("unix", listen.SocketPath(h.dir)))(t)
 	stale.(*net.UnixListener).SetUnlinkOnClose(false)
 	stale.Close()
 	h.serve()
@@ -410,9 +401,7 @@ func TestSocketPeer(t *testing.T) {
 	h := newHouse(t)
 	h.serve()
 	passable(t, filepath.Join(h.dir, "run"))
-	if err := os.Chmod(listen.SocketPath(h.dir), 0o777); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.Chmod(listen.SocketPath(h.dir), 0o777))
 	ask := func(uid uint32) string {
 		t.Helper()
 		return child(t, "TestSocketPeer", &syscall.Credential{Uid: uid, Gid: uid}, "GATEHOUSE_TEST_SOCKET="+listen.SocketPath(h.dir))
@@ -429,9 +418,7 @@ func TestSocketPeer(t *testing.T) {
 func passable(t *testing.T, dir string) {
 	t.Helper()
 	for ; strings.HasPrefix(dir, os.TempDir()) && dir != os.TempDir(); dir = filepath.Dir(dir) {
-		if err := os.Chmod(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, os.Chmod(dir, 0o755))
 	}
 }
 
@@ -439,13 +426,8 @@ func passable(t *testing.T, dir string) {
 func child(t *testing.T, test string, as *syscall.Credential, env ...string) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "server.test")
-	self, err := os.ReadFile("/proc/self/exe")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(binary, self, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	self := must.Get(os.ReadFile("/proc/self/exe"))(t)
+	must.Do(t, os.WriteFile(binary, self, 0o755))
 	passable(t, filepath.Dir(binary))
 	// The kernel takes a login uid only from the first thread of a process. A shell has no other.
 	login := `if [ -n "$GATEHOUSE_TEST_LOGIN" ]; then echo "$GATEHOUSE_TEST_LOGIN" >/proc/self/loginuid || exit; fi; exec "$0" "$@"`
@@ -476,9 +458,7 @@ func TestRoles(t *testing.T) {
 	scim := "GATEHOUSE_TEST_SCIM=" + h.serviceToken("robot@service", "scim", "scim:corp").ID
 	h.serve()
 	passable(t, filepath.Dir(h.dir))
-	if err := os.Chmod(h.dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.Chmod(h.dir, 0o700))
 	h.Server.shareSocket() // the change of the mode took the access back
 	for _, c := range []struct {
 		groups []string
@@ -492,10 +472,7 @@ func TestRoles(t *testing.T) {
 	} {
 		var gids []uint32
 		for _, name := range c.groups {
-			g, err := user.LookupGroup(name)
-			if err != nil {
-				t.Fatal(err)
-			}
+			g := must.Get(user.LookupGroup(name))(t)
 			gid, _ := strconv.Atoi(g.Gid)
 			gids = append(gids, uint32(gid))
 		}
@@ -527,9 +504,7 @@ func TestRoles(t *testing.T) {
 	if out := ask(); !strings.Contains(out, "permission denied") {
 		t.Errorf("after the groups are gone: got %s", out)
 	}
-	if err := listen.Share(h.dir, []uint32{uint32(gid)}); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, listen.Share(h.dir, []uint32{uint32(gid)}))
 	if out := ask(); !strings.Contains(out, "Only root and root, the owner of the data directory, may administer") {
 		t.Errorf("let through without a role: got %s", out)
 	}
@@ -606,10 +581,7 @@ func TestRolesOfRoutes(t *testing.T) {
 // stopping.
 func TestStopEndsFollowers(t *testing.T) {
 	h := newHouse(t)
-	l, err := h.listen()
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := must.Get(h.listen())(t)
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- l.Serve(ctx) }()

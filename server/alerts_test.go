@@ -10,6 +10,7 @@ import (
 
 	"gatehouse/server/config"
 	"gatehouse/server/manual"
+	"gatehouse/storage/storagetest/must"
 )
 
 // TestExpressions: the alert rules and the dashboard ask only for metrics, labels and
@@ -71,9 +72,7 @@ func expressions(t *testing.T) (list []string) {
 			Targets []struct{ Expr string }
 		}
 	}
-	if err := json.Unmarshal(dashboard, &v); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, json.Unmarshal(dashboard, &v))
 	for _, p := range v.Panels {
 		if len(p.Targets) == 0 {
 			t.Error("a panel shows nothing")

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"gatehouse/server/listen"
+	"gatehouse/storage/storagetest/must"
 )
 
 // deaf is a http.ResponseWriter that keeps only the status, so that a
@@ -106,20 +107,12 @@ func serveNothing(b *testing.B) (address string) {
 // askAgain sends one request over and over, and parses only the first answer: a client
 // that parsed all of them would cost more than the server.
 func askAgain(b *testing.B, address string, c gateCase) {
-	conn, err := net.Dial("tcp", address)
-	if err != nil {
-		b.Fatal(err)
-	}
+	conn := must.Get(net.Dial("tcp", address))(b)
 	defer conn.Close()
 	request := fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: localhost\r\n%s: %s\r\n\r\n", verifyPath+c.query, c.header, c.value)
 	from := &counted{r: conn}
-	if _, err := conn.Write(request); err != nil {
-		b.Fatal(err)
-	}
-	resp, err := http.ReadResponse(bufio.NewReader(from), nil)
-	if err != nil {
-		b.Fatal(err)
-	}
+	must.Get(conn.Write(request))(b)
+	resp := must.Get(http.ReadResponse(bufio.NewReader(from), nil))(b)
 	io.Copy(io.Discard, resp.Body)
 	if resp.StatusCode != c.status {
 		b.Fatalf("got %d, want %d", resp.StatusCode, c.status)
@@ -127,12 +120,8 @@ func askAgain(b *testing.B, address string, c gateCase) {
 	answer := make([]byte, from.n)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := conn.Write(request); err != nil {
-			b.Fatal(err)
-		}
-		if _, err := io.ReadFull(conn, answer); err != nil {
-			b.Fatal(err)
-		}
+		must.Get(conn.Write(request))(b)
+		must.Get(io.ReadFull(conn, answer))(b)
 	}
 	if status := fmt.Sprintf("HTTP/1.1 %d ", c.status); !strings.HasPrefix(string(answer), status) {
 		b.Errorf("got %.20q, want %s", answer, status)
@@ -155,10 +144,7 @@ func (c *counted) Read(b []byte) (int, error) {
 // that only the key tells.
 func forge(t testing.TB, token string) string {
 	t.Helper()
-	b, err := hex.DecodeString(token)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := must.Get(hex.DecodeString(token))(t)
 	end := len(b) - crc32.Size
 	b[end/2] ^= 1
 	binary.BigEndian.PutUint32(b[end:], crc32.Checksum(b[:end], crc32.MakeTable(crc32.Castagnoli)))

@@ -19,6 +19,7 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"gatehouse/server/config"
+	"gatehouse/storage/storagetest/must"
 )
 
 // TestBrowser is a visit in a real browser: every page and state, everything that can be
@@ -255,9 +256,7 @@ func TestBrowserTypedIn(t *testing.T) {
 	c.login(alice, password)
 	for range 2 {
 		var made struct{ Token string }
-		if err := json.Unmarshal([]byte(c.eval(`document.body.innerText`)), &made); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, json.Unmarshal([]byte(c.eval(`document.body.innerText`)), &made))
 		h.alive(made.Token)
 		c.awaitPage(chromedp.Navigate(url + "/api/createApiToken"))
 	}
@@ -360,9 +359,7 @@ func TestBrowserProvider(t *testing.T) {
 	c.run(c.click("ul.providers a"))
 	c.await(`document.body.innerText.startsWith('{"token":"')`)
 	var made struct{ Token string }
-	if err := json.Unmarshal([]byte(c.eval(`document.body.innerText`)), &made); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, json.Unmarshal([]byte(c.eval(`document.body.innerText`)), &made))
 	h.alive(made.Token)
 	c.run(chromedp.Navigate(url), chromedp.WaitVisible("#list"))
 	c.press("Log out")

@@ -16,6 +16,8 @@ import (
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+
+	"gatehouse/storage/storagetest/must"
 )
 
 // chromium is a real browser with one window, and what it complained of.
@@ -56,9 +58,7 @@ func newChromium(t testing.TB, rules ...string) *chromium {
 	c.ctx, cancel = context.WithTimeout(ctx, 10*time.Minute)
 	t.Cleanup(cancel)
 	chromedp.ListenTarget(ctx, c.heard)
-	if err := chromedp.Run(ctx, log.Enable(), runtime.Enable(), emulation.SetFocusEmulationEnabled(true)); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, chromedp.Run(ctx, log.Enable(), runtime.Enable(), emulation.SetFocusEmulationEnabled(true)))
 	return c
 }
 
@@ -105,9 +105,7 @@ func (c *chromium) heard(event any) {
 
 func (c *chromium) run(actions ...chromedp.Action) {
 	c.Helper()
-	if err := chromedp.Run(c.ctx, actions...); err != nil {
-		c.Fatal(err)
-	}
+	must.Do(c, chromedp.Run(c.ctx, actions...))
 }
 
 // eval returns the value of an expression of JavaScript, or of its promise.

@@ -9,6 +9,7 @@ import (
 	"gatehouse/ldap/ldaptest"
 	"gatehouse/server/config"
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest/must"
 )
 
 // With other settings of the directory nobody may be found although nobody has left. Such
@@ -59,9 +60,7 @@ func TestDirectoryChanged(t *testing.T) {
 			change(h.cfg.LDAP)
 			h.open()
 			h.sweep(1)
-			if err := h.admin.ConfirmOffboard(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			must.Do(t, h.admin.ConfirmOffboard(t.Context()))
 			h.dead(tokens[0])
 			kept, err := h.store.Expiring().Get("directory settings")
 			if err != nil || !strings.Contains(string(kept), fmt.Sprintf(`"base_dn":%q`, h.cfg.LDAP.BaseDN)) ||

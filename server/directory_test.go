@@ -18,6 +18,7 @@ import (
 	"gatehouse/server/directory"
 	"gatehouse/server/oauth/oauthtest"
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest/must"
 )
 
 // withDirectory has a house ask a slapd, and counts failures of accounts only.
@@ -329,9 +330,7 @@ func TestAddressOfAnother(t *testing.T) {
 		_, err := h.admin.LinkUser(t.Context(), uid, api.Link{Identity: api.Identity{Source: source, Subject: subject}})
 		return err
 	}
-	if err := link("bob@example.org", "LDAP", " "+strings.ToUpper(subject)); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, link("bob@example.org", "LDAP", " "+strings.ToUpper(subject)))
 	if err := link(alice, "ldap", subject); err == nil || err.Error() != "The identity belongs to another user: unlink it there first" {
 		t.Errorf("link it to somebody else too: got %v", err)
 	}
@@ -591,9 +590,7 @@ func TestClientLeavesDuringBind(t *testing.T) {
 func TestDisabledHere(t *testing.T) {
 	h, _ := newDirectoryHouse(t)
 	token, cookie := h.ldapToken("alice"), h.ldapCookie("alice")
-	if err := h.admin.DisableUser(t.Context(), "alice@example.org"); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, h.admin.DisableUser(t.Context(), "alice@example.org"))
 	h.dead(token)
 	h.sweep(2)
 	for range 5 { // as often as with a wrong password: it looks the same
@@ -602,9 +599,7 @@ func TestDisabledHere(t *testing.T) {
 	h.ldap("alice", "alice-secret").want(http.StatusTooManyRequests)
 	h.dead(token)
 	h.wantUsers("alice@example.org ldap disabled")
-	if err := h.admin.EnableUser(t.Context(), "alice@example.org"); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, h.admin.EnableUser(t.Context(), "alice@example.org"))
 	h.alive(token)
 	h.ask("GET", "/api/tokens").cookie(cookie).send().want(http.StatusUnauthorized)
 	h.clock.Move(15 * time.Minute)
@@ -616,10 +611,7 @@ func TestUIDWithoutAddress(t *testing.T) {
 	h, _ := newDirectoryHouse(t, func(c *config.Config) { c.LDAP.UIDAttribute = "uid" })
 	h.ldap("alice", "alice-secret").want(http.StatusForbidden)
 	h.wantUsers()
-	steps, err := directory.Check(t.Context(), h.cfg, "alice")
-	if err != nil {
-		t.Fatal(err)
-	}
+	steps := must.Get(directory.Check(t.Context(), h.cfg, "alice"))(t)
 	if last := steps[len(steps)-1]; last.Name != "attributes" || last.OK || !strings.Contains(last.Detail, `"alice"`) {
 		t.Errorf("got the last step %+v", last)
 	}

@@ -11,14 +11,13 @@ import (
 	"gatehouse/server/config"
 	"gatehouse/server/guard"
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest/must"
 )
 
 // TestFirstRunWhere: an account is made only if nobody could log in otherwise.
 func TestFirstRunWhere(t *testing.T) {
 	secret := t.TempDir() + "/secret"
-	if err := os.WriteFile(secret, []byte("secret"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.WriteFile(secret, []byte("secret"), 0o600))
 	ldap := "[ldap]\nurls = [\"ldaps://127.0.0.1\"]\nbase_dn = \"dc=example\"\n"
 	github := "[oauth.github]\ntype = \"github\"\nclient_id = \"x\"\nclient_secret_file = \"" + secret + "\"\n"
 	for text, want := range map[string]bool{
@@ -31,19 +30,10 @@ func TestFirstRunWhere(t *testing.T) {
 		ldap + github:                      false,
 		"[logins]\naccount_failures = 1\n": true,
 	} {
-		cfg, err := config.Parse("config.toml", []byte(text))
-		if err != nil {
-			t.Fatal(err)
-		}
+		cfg := must.Get(config.Parse("config.toml", []byte(text)))(t)
 		dir := t.TempDir()
-		store, err := storage.Open(dir, storage.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := New(store, cfg, Options{Hasher: guard.NewHasher(cheap, 4, 1024)})
-		if err != nil {
-			t.Fatal(err)
-		}
+		store := must.Get(storage.Open(dir, storage.Options{}))(t)
+		s := must.Get(New(store, cfg, Options{Hasher: guard.NewHasher(cheap, 4, 1024)}))(t)
 		file, password, made, err := s.FirstRun(t.Context())
 		if err != nil || made != want || (file != "") != want || (password != "") != want {
 			t.Errorf("%q: got %q, made %t, %v", text, file, made, err)

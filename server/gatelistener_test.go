@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"gatehouse/server/config"
+	"gatehouse/storage/storagetest/must"
 )
 
 // counting is a listener that counts what it accepts.
@@ -36,10 +37,7 @@ func (c *counting) Accept() (net.Conn, error) {
 func (h *house) serveGate(c config.Gate) (gate string, accepted *counting, stop func()) {
 	h.Helper()
 	h.Server.cfg.Listen, h.Server.cfg.Gate = "127.0.0.1:0", c
-	l, err := h.Listen()
-	if err != nil {
-		h.Fatal(err)
-	}
+	l := must.Get(h.Listen())(h)
 	accepted = &counting{Listener: l.gate}
 	l.gate = accepted
 	return strings.TrimPrefix(l.GateURL(), "http://"), accepted, h.serveListener(l)
@@ -62,22 +60,13 @@ func (h *house) asked(client *http.Client, method, path string, header ...string
 	if strings.HasPrefix(path, "/") {
 		path = "http://gate" + path
 	}
-	r, err := http.NewRequest(method, path, nil)
-	if err != nil {
-		h.Fatal(err)
-	}
+	r := must.Get(http.NewRequest(method, path, nil))(h)
 	for n := 0; n < len(header); n += 2 {
 		r.Header.Add(header[n], header[n+1])
 	}
-	resp, err := client.Do(r)
-	if err != nil {
-		h.Fatal(err)
-	}
+	resp := must.Get(client.Do(r))(h)
 	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		h.Fatal(err)
-	}
+	b := must.Get(io.ReadAll(resp.Body))(h)
 	a := answer{h.TB, resp.StatusCode, resp.Header, string(b), method + " " + path}
 	if method != http.MethodHead {
 		a.cutNewline()
@@ -152,35 +141,23 @@ func TestGateSocket(t *testing.T) {
 	h := newHouse(t)
 	dir := t.TempDir()
 	path := filepath.Join(dir, "gate.sock")
-	group, err := ownGroup()
-	if err != nil {
-		t.Fatal(err)
-	}
+	group := must.Get(ownGroup())(t)
 	mode := func() os.FileMode {
-		info, err := os.Lstat(path)
-		if err != nil {
-			t.Fatal(err)
-		}
+		info := must.Get(os.Lstat(path))(t)
 		return info.Mode()
 	}
 	listen := func(c config.Gate) (*Listener, error) {
 		h.Server.cfg.Listen, h.Server.cfg.Gate = "127.0.0.1:0", c
 		return h.Listen()
 	}
-	left, err := net.Listen("unix", path) // as a kill leaves it
-	if err != nil {
-		t.Fatal(err)
-	}
+	left := must.Get(net.Listen("unix", path))(t) // as a kill leaves it
 	left.(*net.UnixListener).SetUnlinkOnClose(false)
 	left.Close()
 	for _, c := range []struct {
 		group string
 		want  os.FileMode
 	}{{"", 0o600}, {group, 0o660}} {
-		l, err := listen(config.Gate{Listen: "unix:" + path, SocketGroup: c.group})
-		if err != nil {
-			t.Fatal(err)
-		}
+		l := must.Get(listen(config.Gate{Listen: "unix:" + path, SocketGroup: c.group}))(t)
 		if got := mode(); got != os.ModeSocket|c.want {
 			t.Errorf("group %q: got mode %v, want %v", c.group, got, c.want)
 		}
@@ -191,9 +168,7 @@ func TestGateSocket(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if err := os.WriteFile(path, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.WriteFile(path, nil, 0o600))
 	if _, err := listen(config.Gate{Listen: "unix:" + path}); err == nil || !strings.Contains(err.Error(), "is not a socket") {
 		t.Errorf("a file in the place of the socket: got %v", err)
 	}
@@ -211,10 +186,7 @@ func TestGateMoves(t *testing.T) {
 	h := newHouse(t)
 	dir := t.TempDir()
 	first, second := filepath.Join(dir, "first.sock"), filepath.Join(dir, "second.sock")
-	group, err := ownGroup()
-	if err != nil {
-		t.Fatal(err)
-	}
+	group := must.Get(ownGroup())(t)
 	h.serveGate(config.Gate{Listen: "unix:" + first})
 	for _, c := range []struct {
 		gate  config.Gate

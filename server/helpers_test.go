@@ -23,6 +23,7 @@ import (
 	"gatehouse/server/login"
 	"gatehouse/storage"
 	"gatehouse/storage/storagetest"
+	"gatehouse/storage/storagetest/must"
 )
 
 func TestMain(m *testing.M) {
@@ -78,10 +79,7 @@ func newHouse(t testing.TB, change ...func(*config.Config)) *house {
 func (h *house) open() {
 	h.Helper()
 	log := slog.New(slog.NewTextHandler(h.log, nil))
-	store, err := storage.Open(h.dir, storage.Options{Segment: storagetest.Segment, MaxPerUser: h.cfg.Tokens.MaxPerUser, Now: h.clock.Now, Boot: h.boot, Log: log})
-	if err != nil {
-		h.Fatal(err)
-	}
+	store := must.Get(storage.Open(h.dir, storage.Options{Segment: storagetest.Segment, MaxPerUser: h.cfg.Tokens.MaxPerUser, Now: h.clock.Now, Boot: h.boot, Log: log}))(h)
 	h.start(store, Options{})
 }
 
@@ -91,10 +89,7 @@ func (h *house) start(store *storage.Store, o Options) {
 	o.Version, o.Now, o.Log = "test", h.clock.Now, slog.New(slog.NewTextHandler(h.log, nil))
 	o.ProviderTimeout = cmp.Or(o.ProviderTimeout, time.Minute) // a provider that answers at all does so within it
 	o.Hasher = guard.NewHasher(cheap, 4, 1024)
-	s, err := New(store, h.cfg, o)
-	if err != nil {
-		h.Fatal(err)
-	}
+	s := must.Get(New(store, h.cfg, o))(h)
 	h.Server = s
 	h.web = h.Handler()
 	h.admin = api.InProcess(h.AdminHandler("tester"), func() error { return nil })
@@ -109,9 +104,7 @@ func (h *house) close() {
 
 func (h *house) addUser(uid, password string) {
 	h.Helper()
-	if _, err := h.admin.AddUser(context.Background(), api.NewUser{UID: uid, Password: password}); err != nil {
-		h.Fatal(err)
-	}
+	must.Get(h.admin.AddUser(context.Background(), api.NewUser{UID: uid, Password: password}))(h)
 }
 
 const day = 24 * time.Hour
@@ -317,10 +310,7 @@ func prefixes(list ...string) (out []netip.Prefix) {
 // exchange sends bytes to a server and returns what comes back.
 func exchange(t *testing.T, url, raw string) string {
 	t.Helper()
-	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := must.Get(net.Dial("tcp", strings.TrimPrefix(url, "http://")))(t)
 	defer conn.Close()
 	_, sent := io.WriteString(conn, raw)
 	b, err := io.ReadAll(conn)

@@ -15,6 +15,7 @@ import (
 	"gatehouse/server/config"
 	"gatehouse/server/guard"
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest/must"
 )
 
 // passwordFrom logs in from an address, "192.0.2.9" or "2001:db8::1".
@@ -173,10 +174,7 @@ func TestHomesAreKept(t *testing.T) {
 		h.passwordFrom(fmt.Sprintf("10.1.%d.1", n), userpassPath, alice, password).want(http.StatusOK)
 		h.clock.Move(time.Minute)
 	}
-	kept, err := h.store.Expiring().Get("homes account " + alice)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kept := must.Get(h.store.Expiring().Get("homes account " + alice))(t)
 	var list map[string]int64
 	if err := json.Unmarshal(kept, &list); err != nil || len(list) != mostHomes || list["10.1.0.0/24"] != 0 || list["10.1.1.0/24"] == 0 {
 		t.Errorf("got the homes %s, %v, want %d without the first", kept, err, mostHomes)

@@ -8,6 +8,7 @@ import (
 	"gatehouse/server/api"
 	"gatehouse/server/config"
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest/must"
 )
 
 const idleAfter = 90 * day
@@ -32,15 +33,9 @@ func newAged(t *testing.T, tokens int, age time.Duration) *aged {
 
 func (h *aged) make(n int) {
 	h.Helper()
-	u, err := h.store.User(alice)
-	if err != nil {
-		h.Fatal(err)
-	}
+	u := must.Get(h.store.User(alice))(h)
 	for range n {
-		v, secret, err := h.store.CreateToken(storage.Actor{Name: alice}, u.ID, storage.TokenSpec{})
-		if err != nil {
-			h.Fatal(err)
-		}
+		v, secret := must.Get2(h.store.CreateToken(storage.Actor{Name: alice}, u.ID, storage.TokenSpec{}))(h)
 		h.tokens, h.ids = append(h.tokens, secret.Reveal()), append(h.ids, v.ID)
 	}
 }
@@ -78,10 +73,7 @@ func (h *aged) wantRevoked(n int) {
 	h.Helper()
 	got := 0
 	for _, id := range h.ids {
-		v, err := h.store.Token(id)
-		if err != nil {
-			h.Fatal(err)
-		}
+		v := must.Get(h.store.Token(id))(h)
 		if v.Revoked != 0 {
 			got++
 		}
@@ -93,14 +85,8 @@ func (h *aged) wantRevoked(n int) {
 
 func (h *aged) wantHeld(n, of int, why string) {
 	h.Helper()
-	held, err := h.admin.Offboard(h.Context())
-	if err != nil {
-		h.Fatal(err)
-	}
-	st, err := h.admin.Status(h.Context())
-	if err != nil {
-		h.Fatal(err)
-	}
+	held := must.Get(h.admin.Offboard(h.Context()))(h)
+	st := must.Get(h.admin.Status(h.Context()))(h)
 	if got := h.figures()[`gatehouse_held{act="revoke idle tokens"}`]; got != float64(n) {
 		h.Errorf("got %v held in /metrics, want %d", got, n)
 	}
@@ -203,9 +189,7 @@ func TestIdleBrake(t *testing.T) {
 
 	h.alive(h.tokens[7])
 	h.pass(time.Second)
-	if err := h.admin.ConfirmOffboard(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, h.admin.ConfirmOffboard(t.Context()))
 	h.wantRevoked(19)
 	h.alive(h.tokens[7])
 	h.wantHeld(0, 0, "")
@@ -231,9 +215,7 @@ func TestConfirmClock(t *testing.T) {
 	h.clock.Move(365 * day)
 	h.sweep()
 	h.wantHeld(3, 3, "by the time that has passed")
-	if err := h.admin.ConfirmOffboard(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, h.admin.ConfirmOffboard(t.Context()))
 	h.wantRevoked(3)
 	h.wantHeld(0, 0, "")
 	h.restart()
@@ -247,9 +229,7 @@ func TestConfirmClock(t *testing.T) {
 	if h.figures()["gatehouse_clock_in_doubt"] != 1 {
 		t.Error("/metrics does not tell of the clock")
 	}
-	if err := h.admin.ConfirmOffboard(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, h.admin.ConfirmOffboard(t.Context()))
 	h.wantHeld(0, 0, "")
 	if got, ok := h.figures()["gatehouse_clock_in_doubt"]; got != 0 || !ok {
 		t.Errorf("got a clock in doubt in /metrics: %v, %v", got, ok)

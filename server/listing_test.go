@@ -16,27 +16,20 @@ import (
 	"gatehouse/server/tokens"
 	"gatehouse/server/view"
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest/must"
 )
 
 // hold makes tokens of alice's that are never used, until she holds n.
 func (h *house) hold(n int) {
 	h.Helper()
-	u, err := h.store.User(alice)
-	if err != nil {
-		h.Fatal(err)
-	}
-	held, _, err := h.store.CountTokensOf(u.ID, 0)
-	if err != nil {
-		h.Fatal(err)
-	}
+	u := must.Get(h.store.User(alice))(h)
+	held, _ := must.Get2(h.store.CountTokensOf(u.ID, 0))(h)
 	for held < n {
 		var list []storage.Imported
 		for ; held < n && len(list) < 1000; held++ {
 			list = append(list, storage.Imported{Owner: u.ID, Name: fmt.Sprintf("<held> %d.", held), Created: h.clock.Milli() - 1_000_000 + int64(held)})
 		}
-		if _, err := h.store.ImportTokens(storage.Actor{Name: "tester"}, list); err != nil {
-			h.Fatal(err)
-		}
+		must.Get(h.store.ImportTokens(storage.Actor{Name: "tester"}, list))(h)
 	}
 }
 
@@ -45,10 +38,7 @@ func (h *house) hold(n int) {
 func TestListingIsOneArray(t *testing.T) {
 	h := newHouse(t)
 	cookie := h.login(alice, password)
-	u, err := h.store.User(alice)
-	if err != nil {
-		t.Fatal(err)
-	}
+	u := must.Get(h.store.User(alice))(t)
 	server := h.serve()
 	for _, n := range []int{0, 1, tokens.PartTokens - 1, tokens.PartTokens, tokens.PartTokens + 1, 2 * tokens.PartTokens, 3*tokens.PartTokens + 5} {
 		h.hold(n)
@@ -62,22 +52,13 @@ func TestListingIsOneArray(t *testing.T) {
 			own = append(own, view.New(h.store, h.clock.Now).Own(v, alice))
 		}
 		for path, all := range map[string]any{"/api/getApiTokens": full, "/api/tokens": own} {
-			want, err := reply.Marshal(all)
-			if err != nil {
-				t.Fatal(err)
-			}
+			want := must.Get(reply.Marshal(all))(t)
 			h.ask("GET", path).cookie(cookie).send().want(http.StatusOK, string(want)).
 				wantHeader("Cache-Control", "no-store").wantHeader("Content-Type", "application/json").wantHeader("X-Content-Type-Options", "nosniff")
 			for method, body := range map[string]string{"GET": string(want) + "\n", "HEAD": ""} {
-				r, err := http.NewRequest(method, server+path, nil)
-				if err != nil {
-					t.Fatal(err)
-				}
+				r := must.Get(http.NewRequest(method, server+path, nil))(t)
 				r.Header.Set("Cookie", h.cookieName()+"="+cookie)
-				resp, err := http.DefaultClient.Do(r)
-				if err != nil {
-					t.Fatal(err)
-				}
+				resp := must.Get(http.DefaultClient.Do(r))(t)
 				got, err := io.ReadAll(resp.Body)
 				resp.Body.Close()
 				if err != nil || resp.StatusCode != http.StatusOK || string(got) != body {
@@ -105,15 +86,9 @@ func TestListingIsCutOff(t *testing.T) {
 	damage(t, h.dir, 't', fmt.Sprintf(" %d.", 2*tokens.PartTokens+1))
 	h.open()
 	server := h.serve()
-	r, err := http.NewRequest("GET", server+"/api/getApiTokens", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := must.Get(http.NewRequest("GET", server+"/api/getApiTokens", nil))(t)
 	r.Header.Set("X-Auth-Token", token)
-	resp, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
+	resp := must.Get(http.DefaultClient.Do(r))(t)
 	defer resp.Body.Close()
 	got, err := io.ReadAll(resp.Body)
 	if resp.StatusCode != http.StatusOK || !errors.Is(err, io.ErrUnexpectedEOF) || len(got) == 0 || bytes.Contains(got, []byte("]\n")) || bytes.Contains(got, []byte("error")) {
@@ -135,15 +110,10 @@ func TestSlowReaderHoldsNoTurn(t *testing.T) {
 	h.hold(40_000) // more than the buffers of a connection take
 	server := h.serve()
 	for range 20 {
-		conn, err := net.Dial("tcp", strings.TrimPrefix(server, "http://"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		conn := must.Get(net.Dial("tcp", strings.TrimPrefix(server, "http://")))(t)
 		defer conn.Close()
 		fmt.Fprintf(conn, "GET /api/getApiTokens HTTP/1.1\r\nHost: x\r\nX-Auth-Token: %s\r\n\r\n", token)
-		if _, err := conn.Read(make([]byte, 1)); err != nil {
-			t.Fatal(err)
-		}
+		must.Get(conn.Read(make([]byte, 1)))(t)
 	}
 	h.ask("GET", "/api/tokens").token(token).send().want(http.StatusOK)
 }

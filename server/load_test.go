@@ -16,6 +16,7 @@ import (
 
 	"gatehouse/server/config"
 	"gatehouse/server/guard"
+	"gatehouse/storage/storagetest/must"
 )
 
 // TestLoginMemory sends 1,000 logins at once, and each hashes in 19 MiB: memory must not
@@ -76,10 +77,7 @@ func TestListingMemory(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.Header.Set("Cookie", h.cookieName()+"="+cookie)
-		resp, err := http.DefaultClient.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
+		resp := must.Get(http.DefaultClient.Do(r))(t)
 		defer resp.Body.Close()
 		size := 0
 		for b := make([]byte, 256<<10); err == nil; {

@@ -19,6 +19,7 @@ import (
 	"gatehouse/server/reply"
 	"gatehouse/storage"
 	"gatehouse/storage/storagetest"
+	"gatehouse/storage/storagetest/must"
 )
 
 const userpassPath = "/api/authenticate/userpass"
@@ -125,9 +126,7 @@ func TestLoginRefusals(t *testing.T) {
 		c.Logins = config.Logins{Local: true, AccountFailures: 1000, AddressFailures: 60_000}
 	})
 	h.addUser("off@example.com", password)
-	if err := h.admin.DisableUser(t.Context(), "off@example.com"); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, h.admin.DisableUser(t.Context(), "off@example.com"))
 	var first answer
 	for _, c := range [][2]string{
 		{alice, "wrong"}, {alice, ""}, {alice, password + " "}, {alice, strings.ToUpper(password)}, {alice, password[:len(password)-1]},
@@ -215,9 +214,7 @@ func TestUnknownUserCostsTheSame(t *testing.T) {
 	h.hashWith(guard.NewHasher(guard.HashParams, 4, 1024))
 	h.addUser("real@example.com", password)
 	h.addUser("off@example.com", password)
-	if err := h.admin.DisableUser(t.Context(), "off@example.com"); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, h.admin.DisableUser(t.Context(), "off@example.com"))
 	long := strings.Repeat("x", 300)
 	kinds := [][2]string{{"real@example.com", "wrong"}, {"unknown@example.com", "wrong"}, {"off@example.com", password}, {"real@example.com", long}, {"unknown@example.com", long}}
 	fastest := slices.Repeat([]time.Duration{math.MaxInt64}, len(kinds))

@@ -17,6 +17,7 @@ import (
 	"gatehouse/server/metrics"
 	"gatehouse/server/oauth/oauthtest"
 	"gatehouse/server/route"
+	"gatehouse/storage/storagetest/must"
 )
 
 // figures returns one scrape, by name and labels, such as `name{a="b"}`.
@@ -24,10 +25,7 @@ func (h *house) figures() map[string]float64 {
 	h.Helper()
 	got := h.ask("GET", "/metrics").send().want(http.StatusOK)
 	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(strings.NewReader(got.text))
-	if err != nil {
-		h.Fatal(err)
-	}
+	families := must.Get(parser.TextToMetricFamilies(strings.NewReader(got.text)))(h)
 	out := map[string]float64{}
 	for name, f := range families {
 		for _, m := range f.Metric {
@@ -124,9 +122,7 @@ func TestMetricsTellNothing(t *testing.T) {
 		}
 	}
 	h.ask("POST", "/api/login").form("username=evil@example.com&password=evil&method=evil").send()
-	if _, err := h.admin.Revoke(t.Context(), api.Revocation{IDs: []string{made.ID}}); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(h.admin.Revoke(t.Context(), api.Revocation{IDs: []string{made.ID}}))(t)
 	text := h.ask("GET", "/metrics").send().want(http.StatusOK).text
 	for _, secret := range []string{made.Secret[:40], made.ID, alice, "evil", "EVIL", "192.0.2.1", "secretly", h.dir} {
 		if strings.Contains(text, secret) {
@@ -147,10 +143,7 @@ func TestMetricsTellNothing(t *testing.T) {
 // text. So promtool says.
 func TestMetricsLint(t *testing.T) {
 	h := newFigureHouse(t)
-	problems, err := promlint.New(strings.NewReader(h.ask("GET", "/metrics").send().want(http.StatusOK).text)).Lint()
-	if err != nil {
-		t.Fatal(err)
-	}
+	problems := must.Get(promlint.New(strings.NewReader(h.ask("GET", "/metrics").send().want(http.StatusOK).text)).Lint())(t)
 	for _, p := range problems {
 		t.Errorf("%s: %s", p.Metric, p.Text)
 	}
@@ -165,9 +158,7 @@ func newFigureHouse(t *testing.T, change ...func(*config.Config)) *house {
 	h.ldapToken("alice")
 	h.postToken("github", alice, "no-token").want(http.StatusUnauthorized)
 	h.sweep(1)
-	if err := h.store.NoteBackup(); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, h.store.NoteBackup())
 	return h
 }
 
@@ -239,9 +230,7 @@ func TestMetricsTokens(t *testing.T) {
 	h.create("")
 	h.create(`{"expiresIn":"1h"}`)
 	gone := h.create("")
-	if _, err := h.admin.Revoke(t.Context(), api.Revocation{IDs: []string{gone.ID}}); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(h.admin.Revoke(t.Context(), api.Revocation{IDs: []string{gone.ID}}))(t)
 	h.clock.Pass(2 * time.Hour)
 	want := func(live, expired, suspended, revoked, day, week, month float64) {
 		t.Helper()
@@ -259,13 +248,9 @@ func TestMetricsTokens(t *testing.T) {
 		}
 	}
 	want(4, 1, 0, 1, 1, 2, 3)
-	if err := h.admin.DisableUser(t.Context(), alice); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, h.admin.DisableUser(t.Context(), alice))
 	want(0, 1, 4, 1, 0, 0, 0)
-	if err := h.admin.RemoveUser(t.Context(), alice); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, h.admin.RemoveUser(t.Context(), alice))
 	want(0, 0, 0, 6, 0, 0, 0)
 }
 

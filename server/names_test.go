@@ -11,6 +11,7 @@ import (
 	"gatehouse/ldap/ldaptest"
 	"gatehouse/server/config"
 	"gatehouse/server/directory"
+	"gatehouse/storage/storagetest/must"
 )
 
 // twoNames has people log in by their uid or their mail.
@@ -75,9 +76,7 @@ func TestNamesOfOnePerson(t *testing.T) {
 	h.exhaust(ldapPath, "bob")
 	h.exhaust(ldapPath, mail)
 	slapd.Modify(bob, "pwdAccountLockedTime")
-	if err := h.admin.UnlockUser(t.Context(), mail); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, h.admin.UnlockUser(t.Context(), mail))
 	h.ldap("bob", "bob-secret").want(http.StatusOK)
 	h.ldap(mail, "bob-secret").want(http.StatusOK)
 }

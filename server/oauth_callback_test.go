@@ -16,6 +16,7 @@ import (
 	"gatehouse/server/login"
 	"gatehouse/server/oauth/oauthtest"
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest/must"
 )
 
 const publicURL = "https://tokens.example.com"
@@ -402,9 +403,7 @@ func TestBrowserByProvider(t *testing.T) {
 	const gate = "http://gate.example"
 	dex := oauthtest.StartDex(t, gate+"/login/dex/callback", "")
 	secret := filepath.Join(t.TempDir(), "secret")
-	if err := os.WriteFile(secret, []byte("gatehouse-secret"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.WriteFile(secret, []byte("gatehouse-secret"), 0o600))
 	h := newHouse(t, func(c *config.Config) {
 		c.PublicURL = gate
 		c.OAuth = map[string]config.OAuth{"dex": {Type: "oidc", URL: dex.Issuer, Insecure: true, ClientID: "gatehouse", ClientSecretFile: secret}}

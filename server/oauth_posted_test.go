@@ -12,6 +12,7 @@ import (
 	"gatehouse/server/guard"
 	"gatehouse/server/oauth/oauthtest"
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest/must"
 )
 
 // withProvider configures the provider of a stand-in, under that name.
@@ -133,15 +134,11 @@ func TestPostedMerge(t *testing.T) {
 
 	// An administrator links them; the account still keeps its name.
 	mallory.Emails = oauthtest.Verified("alice@home.example")
-	if _, err := h.admin.LinkUser(t.Context(), alice, api.Link{Identity: api.Identity{Source: "github", Subject: "66"}}); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(h.admin.LinkUser(t.Context(), alice, api.Link{Identity: api.Identity{Source: "github", Subject: "66"}}))(t)
 	if uid := h.owner(h.postToken("github", "alice@home.example", token).newToken().Secret); uid != alice {
 		t.Errorf("got the token of %s, want %s", uid, alice)
 	}
-	if err := h.admin.DisableUser(t.Context(), alice); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, h.admin.DisableUser(t.Context(), alice))
 	h.postToken("github", "alice@home.example", token).want(http.StatusUnauthorized, invalidCredentials)
 }
 
@@ -249,10 +246,7 @@ func TestPostedQueue(t *testing.T) {
 	h, s := newGitHubHouse(t, func(c *config.Config) { c.Logins.AccountFailures = 1 })
 	h.start(h.store, Options{ProviderTimeout: time.Millisecond})
 	other := guard.NewProviderAttempt("github", "ADA@example.com", netip.MustParseAddr("192.0.2.1"))
-	leave, err := h.logins.Throttle.Enter(t.Context(), other)
-	if err != nil {
-		t.Fatal(err)
-	}
+	leave := must.Get(h.logins.Throttle.Enter(t.Context(), other))(t)
 	defer leave(guard.Undecided, nil)
 	h.postToken("github", "ada@example.com", "x").want(http.StatusServiceUnavailable, `{"error":"The provider is not available: try again later"}`)
 	if asked := s.Asked(); len(asked) != 0 {
@@ -311,10 +305,7 @@ func TestPostedSecrets(t *testing.T) {
 func (h *house) wantNoSecrets(secrets ...string) {
 	h.Helper()
 	written := h.log.String()
-	st, err := h.admin.Status(h.Context())
-	if err != nil {
-		h.Fatal(err)
-	}
+	st := must.Get(h.admin.Status(h.Context()))(h)
 	written += toJSON(st)
 	for e, err := range h.admin.Events(h.Context(), api.EventQuery{}) {
 		if err != nil {

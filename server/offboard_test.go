@@ -17,15 +17,14 @@ import (
 	"gatehouse/server/config"
 	"gatehouse/server/directory"
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest/must"
 )
 
 // sweep sweeps n times.
 func (h *house) sweep(n int) {
 	h.Helper()
 	for range n {
-		if err := h.directory.Sweep(h.Context()); err != nil {
-			h.Fatal(err)
-		}
+		must.Do(h, h.directory.Sweep(h.Context()))
 	}
 }
 
@@ -48,10 +47,7 @@ func (h *house) tokenStates(uid string) map[string]int {
 
 func (h *house) held() api.HeldSweep {
 	h.Helper()
-	held, err := h.admin.Offboard(h.Context())
-	if err != nil {
-		h.Fatal(err)
-	}
+	held := must.Get(h.admin.Offboard(h.Context()))(h)
 	st, err := h.admin.Status(h.Context())
 	if err != nil || st.Held != len(held.Changes) {
 		h.Errorf("got %d held in the status, want %d (%v)", st.Held, len(held.Changes), err)
@@ -118,9 +114,7 @@ func TestLoginEndsSuspension(t *testing.T) {
 	token := h.ldapToken("alice")
 	hub := storage.Identity{Source: "github", Subject: "17"}
 	unchecked := api.Link{Identity: api.Identity{Source: hub.Source, Subject: hub.Subject}, Unchecked: true}
-	if _, err := h.admin.LinkUser(t.Context(), "alice@example.org", unchecked); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(h.admin.LinkUser(t.Context(), "alice@example.org", unchecked))(t)
 	s.Modify(ldaptest.Person("alice"), "pwdAccountLockedTime", "000001010000Z")
 	h.sweep(1)
 	u, err := h.store.LogIn(storage.Actor{}, storage.Login{Identity: hub, Addresses: []string{"alice@example.org"}, Name: "Alice"})
@@ -228,9 +222,7 @@ func TestLocalUsers(t *testing.T) {
 	h.ldapToken("alice")
 	carol, bob := h.userpass("carol@example.org", password).newToken().Secret, h.userpass("bob@example.org", password).newToken().Secret
 	linked := api.Identity{Source: "ldap", Subject: s.Subject(ldaptest.Person("bob"))}
-	if _, err := h.admin.LinkUser(t.Context(), "bob@example.org", api.Link{Identity: linked}); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(h.admin.LinkUser(t.Context(), "bob@example.org", api.Link{Identity: linked}))(t)
 	for _, uid := range []string{"bob", "carol"} {
 		s.Modify(ldaptest.Person(uid), "pwdAccountLockedTime", "000001010000Z")
 	}
@@ -248,12 +240,8 @@ func TestLocalUsers(t *testing.T) {
 	h.alive(carol)
 	h.dead(bob) // and not removed: the link may be a mistake
 	h.wantUsers("alice@example.org ldap active", "bob@example.org local suspended", "carol@example.org local active")
-	if err := h.admin.UnlinkUser(t.Context(), "bob@example.org", linked); err != nil {
-		t.Fatal(err)
-	}
-	if err := h.admin.EnableUser(t.Context(), "bob@example.org"); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, h.admin.UnlinkUser(t.Context(), "bob@example.org", linked))
+	must.Do(t, h.admin.EnableUser(t.Context(), "bob@example.org"))
 	h.sweep(3)
 	h.alive(bob)
 	h.userpass("bob@example.org", password).want(http.StatusOK)
@@ -264,9 +252,7 @@ func TestLinkedSession(t *testing.T) {
 	h, s := newDirectoryHouse(t)
 	h.addUser("bob@example.org", password)
 	cookie := h.login("bob@example.org", password)
-	if _, err := h.admin.LinkUser(t.Context(), "bob@example.org", api.Link{Identity: api.Identity{Source: "ldap", Subject: s.Subject(ldaptest.Person("bob"))}}); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(h.admin.LinkUser(t.Context(), "bob@example.org", api.Link{Identity: api.Identity{Source: "ldap", Subject: s.Subject(ldaptest.Person("bob"))}}))(t)
 	s.Modify(ldaptest.Person("bob"), "pwdAccountLockedTime", "000001010000Z")
 	h.ask("GET", "/api/tokens").cookie(cookie).send().want(http.StatusOK)
 	h.sweep(1)
@@ -281,9 +267,7 @@ func TestTwoSubjects(t *testing.T) {
 	token := h.ldapToken("bob")
 	s.Remove(ldaptest.Person("bob"))
 	s.AddPerson("bob", "bob@example.org")
-	if _, err := h.admin.LinkUser(t.Context(), "bob@example.org", api.Link{Identity: api.Identity{Source: "ldap", Subject: s.Subject(ldaptest.Person("bob"))}}); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(h.admin.LinkUser(t.Context(), "bob@example.org", api.Link{Identity: api.Identity{Source: "ldap", Subject: s.Subject(ldaptest.Person("bob"))}}))(t)
 	h.sweep(3)
 	h.alive(token)
 	h.ldapToken("bob")
@@ -388,9 +372,7 @@ func TestBrake(t *testing.T) {
 	// longer apply are not made.
 	s.Remove(many(11, 12)...)
 	s.Modify(many(10, 11)[0], "pwdAccountLockedTime")
-	if err := h.admin.ConfirmOffboard(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, h.admin.ConfirmOffboard(t.Context()))
 	for i, token := range tokens {
 		if i < 10 {
 			h.dead(token)
@@ -470,9 +452,7 @@ func TestManyHolders(t *testing.T) {
 	if held := h.held(); held.Asked != 1000 || len(held.Changes) != 101 {
 		t.Errorf("got %d of %d held, want 101 of 1000", len(held.Changes), held.Asked)
 	}
-	if err := h.admin.ConfirmOffboard(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, h.admin.ConfirmOffboard(t.Context()))
 	s.Remove(many(101, 190)...) // of 899
 	h.sweep(1)
 	h.alive(tokens[101])

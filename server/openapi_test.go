@@ -11,6 +11,7 @@ import (
 
 	"gatehouse/server/route"
 	"gatehouse/server/scim"
+	"gatehouse/storage/storagetest/must"
 )
 
 // TestOpenAPI: the document is valid, says what replies look like, and names
@@ -19,13 +20,8 @@ func TestOpenAPI(t *testing.T) {
 	h := newHouse(t)
 	got := h.ask("GET", "/api/openapi.json").send().want(http.StatusOK).
 		wantHeader("Content-Type", "application/json").wantHeader("Cache-Control", "public, max-age=3600")
-	doc, err := openapi3.NewLoader().LoadFromData([]byte(got.text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := doc.Validate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	doc := must.Get(openapi3.NewLoader().LoadFromData([]byte(got.text)))(t)
+	must.Do(t, doc.Validate(t.Context()))
 	if !doc.IsOpenAPI31OrLater() {
 		t.Errorf("got OpenAPI %s, want 3.1", doc.OpenAPI)
 	}
@@ -67,10 +63,7 @@ func TestOpenAPI(t *testing.T) {
 // that they take.
 func TestOpenAPISecurity(t *testing.T) {
 	h := newHouse(t)
-	doc, err := openapi3.NewLoader().LoadFromData(openAPI)
-	if err != nil {
-		t.Fatal(err)
-	}
+	doc := must.Get(openapi3.NewLoader().LoadFromData(openAPI))(t)
 	names := map[route.Credential]string{route.Nobody: "", route.ByToken: "bearer token", route.ByCookie: "cookie", route.ByEither: "bearer cookie token", route.ByGate: "basic bearer token"}
 	for _, r := range h.routes() {
 		method, path, ok := strings.Cut(r.Pattern, " ")
@@ -91,10 +84,7 @@ func TestOpenAPISecurity(t *testing.T) {
 // TestOpenAPIReplies: real replies match the document.
 func TestOpenAPIReplies(t *testing.T) {
 	h := newHouse(t)
-	doc, err := openapi3.NewLoader().LoadFromData(openAPI)
-	if err != nil {
-		t.Fatal(err)
-	}
+	doc := must.Get(openapi3.NewLoader().LoadFromData(openAPI))(t)
 	cookie := h.login(alice, password)
 	made := h.create(`{"name":"x","scopes":["files"],"addresses":["192.0.2.0/24"]}`)
 	token := h.token()

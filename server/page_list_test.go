@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest/must"
 )
 
 // TestSortedTokens: the heads of the columns sort, each way, on all pages.
@@ -104,10 +105,7 @@ func TestVeryManyTokens(t *testing.T) {
 	}
 	h := newHouse(t)
 	cookie := h.login(alice, password)
-	u, err := h.store.User(alice)
-	if err != nil {
-		t.Fatal(err)
-	}
+	u := must.Get(h.store.User(alice))(t)
 	var all sync.WaitGroup
 	for range 50 {
 		all.Go(func() {

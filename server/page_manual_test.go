@@ -12,6 +12,7 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"gatehouse/server/manual"
+	"gatehouse/storage/storagetest/must"
 )
 
 // TestManualPages: everybody can read each chapter, and its links and pictures exist.
@@ -29,10 +30,7 @@ func TestManualPages(t *testing.T) {
 	for from, text := range pages {
 		base := &url.URL{Path: from}
 		for _, m := range regexp.MustCompile(` (?:href|src)="([^"]*)"`).FindAllStringSubmatch(text, -1) {
-			to, err := base.Parse(m[1])
-			if err != nil {
-				t.Fatal(err)
-			}
+			to := must.Get(base.Parse(m[1]))(t)
 			if to.Host != "" {
 				continue
 			}

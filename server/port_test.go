@@ -10,15 +10,13 @@ import (
 	"testing"
 
 	"gatehouse/server/config"
+	"gatehouse/storage/storagetest/must"
 )
 
 // plain serves the TCP port with net/http alone.
 func (h *house) plain() (url string) {
 	h.Helper()
-	l, err := h.Server.open.TCP("127.0.0.1:0")
-	if err != nil {
-		h.Fatal(err)
-	}
+	l := must.Get(h.Server.open.TCP("127.0.0.1:0"))(h)
 	web := h.Server.open.HTTP(h.Handler())
 	go web.Serve(l)
 	h.Cleanup(func() { web.Close() })
@@ -36,10 +34,7 @@ const (
 // talk sends requests on one connection, and returns what comes back.
 func talk(t *testing.T, url string, requests []string, way int) string {
 	t.Helper()
-	c, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := must.Get(net.Dial("tcp", strings.TrimPrefix(url, "http://")))(t)
 	defer c.Close()
 	var got strings.Builder
 	r := bufio.NewReader(io.TeeReader(c, &got))

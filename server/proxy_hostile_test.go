@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"gatehouse/server/api"
+	"gatehouse/storage/storagetest/must"
 )
 
 // get sends a GET for a path as it is, with further lines of a header, and
@@ -145,9 +146,7 @@ func (f *front) gone(t *testing.T) {
 	c := credentials{"X-Auth-Token": {made.Secret}, "X-Auth-User": {alice}, "X-Auth-Token-Id": {made.ID}, "X-Auth-Scopes": {"*"}}
 	kept := http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1}}
 	defer kept.CloseIdleConnections()
-	if err := f.one(&kept, made); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, f.one(&kept, made))
 	f.wantStatus(t, http.StatusOK, "127.0.0.1", "/", c)
 	f.stop()
 	if f.one(&kept, made) == nil {
@@ -188,10 +187,7 @@ func (f *front) impostors(t *testing.T, secret string) {
 // impostor runs another server in Gatehouse's place.
 func impostor(t *testing.T, addr string, answer http.HandlerFunc) (stop func()) {
 	t.Helper()
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := must.Get(net.Listen("tcp", addr))(t)
 	s := http.Server{Handler: answer}
 	go s.Serve(l)
 	return func() { s.Close() }

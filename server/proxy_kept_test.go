@@ -12,6 +12,7 @@ import (
 	"gatehouse/server/config"
 	"gatehouse/storage"
 	"gatehouse/storage/storagetest"
+	"gatehouse/storage/storagetest/must"
 )
 
 // TestKeptConnections: without one of the manual's lines that keep connections, or with
@@ -63,14 +64,8 @@ func TestCachedAnswers(t *testing.T) {
 	f := &front{h: h, url: url}
 	made, other := h.create(`{"scopes":["x"]}`), h.create(`{}`)
 	uses := func() int64 {
-		id, err := storage.ParseID(made.ID)
-		if err != nil {
-			t.Fatal(err)
-		}
-		v, err := h.store.Token(id)
-		if err != nil {
-			t.Fatal(err)
-		}
+		id := must.Get(storage.ParseID(made.ID))(t)
+		v := must.Get(h.store.Token(id))(t)
 		return v.Usage.Uses
 	}
 	want := func(status int, from, path string, c credentials, used int64) {
@@ -145,15 +140,11 @@ func TestFront(t *testing.T) {
 	gate, addr, dir := strings.TrimPrefix(h.serve(), "http://"), storagetest.FreePort(t), t.TempDir()
 	cert, key := ldaptest.NewAuthority(t).Issue(t, "tokens.example.com")
 	for name, text := range map[string]string{"tokens.example.com.pem": cert, "tokens.example.com.key": key} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
 	}
 	conf = strings.NewReplacer("listen 443 ssl;", "listen "+addr+";", "127.0.0.1:8080", gate, "/etc/ssl", dir).Replace(conf)
 	file := filepath.Join(dir, "nginx.conf")
-	if err := os.WriteFile(file, []byte(proxies[0].around(conf, dir)), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.WriteFile(file, []byte(proxies[0].around(conf, dir)), 0o600))
 	url, _ := runProxy(t, 0, program, dir, file, addr)
 	for path, want := range map[string]int{
 		"/": 200, "/healthz": 200, "/api/verify": 401,
@@ -171,10 +162,7 @@ func TestFront(t *testing.T) {
 func TestMetricsListen(t *testing.T) {
 	h := newHouse(t, func(c *config.Config) { c.Metrics.Listen = "127.0.0.1:0" })
 	h.listenAt("127.0.0.1:0")
-	l, err := h.Listen()
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := must.Get(h.Listen())(t)
 	h.serveListener(l)
 	figures := strings.TrimSuffix(l.MetricsURL(), "/metrics")
 	for _, c := range []struct {
@@ -185,14 +173,8 @@ func TestMetricsListen(t *testing.T) {
 		{"GET", figures + "/", 404}, {"GET", figures + "/api/verify", 404}, {"POST", figures + userpassPath, 404}, {"GET", figures + "/healthz", 404},
 		{"GET", l.URL() + "/metrics", 404}, {"GET", l.URL() + "/healthz", 200}, {"GET", l.URL() + "/api/verify", 401},
 	} {
-		r, err := http.NewRequest(c.method, c.url, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp, err := http.DefaultTransport.RoundTrip(r)
-		if err != nil {
-			t.Fatal(err)
-		}
+		r := must.Get(http.NewRequest(c.method, c.url, nil))(t)
+		resp := must.Get(http.DefaultTransport.RoundTrip(r))(t)
 		b, err := io.ReadAll(resp.Body)
 		resp.Body.Close()
 		if err != nil || resp.StatusCode != c.want {

@@ -25,6 +25,7 @@ import (
 
 	"gatehouse/server/config"
 	"gatehouse/storage/storagetest"
+	"gatehouse/storage/storagetest/must"
 )
 
 // proxies are the reverse proxies that are tried, with exactly the configurations that
@@ -230,14 +231,10 @@ func startProxy(t *testing.T, i int, program, gate, app string, changes ...strin
 		site = strings.ReplaceAll(site, change[0], change[1])
 	}
 	conf := filepath.Join(dir, p.file)
-	if err := os.WriteFile(conf, []byte(p.around(site, dir)), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.WriteFile(conf, []byte(p.around(site, dir)), 0o600))
 	if p.beside != "" {
 		text := readFile(t, filepath.Join("..", "testdata", "proxy", p.beside))
-		if err := os.WriteFile(filepath.Join(dir, p.beside), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, os.WriteFile(filepath.Join(dir, p.beside), []byte(text), 0o600))
 	}
 	return runProxy(t, i, program, dir, conf, addr)
 }
@@ -251,9 +248,7 @@ func runProxy(t *testing.T, i int, program, dir, conf, addr string) (url string,
 	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	log = new(storagetest.Log)
 	c.Stdout, c.Stderr = log, log
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, c.Start())
 	ended := make(chan struct{})
 	go func() { c.Wait(); close(ended) }()
 	t.Cleanup(func() {
@@ -291,10 +286,7 @@ type front struct {
 // send sends a request from an address of this host.
 func (f *front) send(t *testing.T, from, method, path string, body []byte, c credentials) (*http.Response, seen) {
 	t.Helper()
-	r, err := http.NewRequest(method, f.url+path, bytes.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := must.Get(http.NewRequest(method, f.url+path, bytes.NewReader(body)))(t)
 	for name, values := range c {
 		r.Header[http.CanonicalHeaderKey(name)] = values
 	}
@@ -308,10 +300,7 @@ func (f *front) send(t *testing.T, from, method, path string, body []byte, c cre
 	}
 	defer resp.Body.Close()
 	var s seen
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := must.Get(io.ReadAll(resp.Body))(t)
 	if resp.StatusCode == http.StatusOK && method != http.MethodHead {
 		if err := json.Unmarshal(b, &s); err != nil {
 			t.Fatalf("%s %s: got %.200q, which is not from the application: %v", method, path, b, err)
@@ -428,10 +417,7 @@ func (f *front) upgrades(t *testing.T) {
 		{"h2c\r\nUpgrade: websocket", token, ""}, {"websocket\r\nUpgrade: h2c", token, ""}, // either WebSocket or none
 	} {
 		addr := strings.TrimPrefix(f.url, "http://")
-		conn, err := net.Dial("tcp", addr)
-		if err != nil {
-			t.Fatal(err)
-		}
+		conn := must.Get(net.Dial("tcp", addr))(t)
 		conn.SetDeadline(time.Now().Add(time.Minute))
 		fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: %s\r\nX-Auth-Token: %s\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: %s\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"+
 			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", addr, c.token, c.protocol)
@@ -489,9 +475,7 @@ func (f *front) git(t *testing.T) {
 	remote := strings.Replace(f.url, "http://", "http://git:"+f.h.token()+"@", 1) + "/git/repo.git"
 	run(t, dir, "git", "init", "-q", "-b", "main", "work")
 	work := filepath.Join(dir, "work")
-	if err := os.WriteFile(filepath.Join(work, "file"), bytes.Repeat([]byte("line\n"), 1000), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.WriteFile(filepath.Join(work, "file"), bytes.Repeat([]byte("line\n"), 1000), 0o600))
 	run(t, work, "git", "add", "file")
 	run(t, work, "git", "commit", "-q", "-m", "one")
 	run(t, work, "git", "push", "-q", remote, "main")

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"gatehouse/server/config"
+	"gatehouse/storage/storagetest/must"
 )
 
 // refusedLines returns what the log says of refused logins, without the times.
@@ -113,13 +114,8 @@ func TestFail2ban(t *testing.T) {
 	log := filepath.Join(t.TempDir(), "log")
 	// The house's clock is far in the past by now, which does not matter here.
 	text := regexp.MustCompile(`time=\S+`).ReplaceAllString(h.log.String(), "time="+time.Now().UTC().Format("2006-01-02T15:04:05.000Z"))
-	if err := os.WriteFile(log, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	absolute, err := filepath.Abs(filter)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.WriteFile(log, []byte(text), 0o600))
+	absolute := must.Get(filepath.Abs(filter))(t)
 	out, err := exec.Command(program, "--out", "ip", log, absolute).CombinedOutput()
 	if got := strings.Fields(string(out)); err != nil || !slices.Equal(got, []string{"192.0.2.7", "2001:db8::7", "192.0.2.8"}) {
 		t.Errorf("got %q, %v", got, err)

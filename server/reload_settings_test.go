@@ -16,6 +16,7 @@ import (
 	"gatehouse/server/api"
 	"gatehouse/server/config"
 	"gatehouse/server/listen"
+	"gatehouse/storage/storagetest/must"
 )
 
 // TestReloadOfAllSettings: each setting is in force after a reload, as the test named here
@@ -84,15 +85,9 @@ func allSettings(path string, section reflect.Type) (list []string) {
 
 func hasTest(t *testing.T, folder, name string) bool {
 	t.Helper()
-	files, err := filepath.Glob(folder + "/*_test.go")
-	if err != nil {
-		t.Fatal(err)
-	}
+	files := must.Get(filepath.Glob(folder + "/*_test.go"))(t)
 	for _, file := range files {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
+		b := must.Get(os.ReadFile(file))(t)
 		if regexp.MustCompile(`(?m)^func ` + name + `\(`).Match(b) {
 			return true
 		}
@@ -105,26 +100,18 @@ func TestReloadOfConnections(t *testing.T) {
 	h := newHouse(t)
 	host := strings.TrimPrefix(h.serve(), "http://")
 	answers := func() bool {
-		c, err := net.Dial("tcp", host)
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := must.Get(net.Dial("tcp", host))(t)
 		defer c.Close()
 		c.SetDeadline(time.Now().Add(patience))
 		io.WriteString(c, "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
 		b, _ := io.ReadAll(c)
 		return strings.HasPrefix(string(b), "HTTP/1.1 200")
 	}
-	busy, err := net.Dial("tcp", host)
-	if err != nil {
-		t.Fatal(err)
-	}
+	busy := must.Get(net.Dial("tcp", host))(t)
 	defer busy.Close()
 	io.WriteString(busy, "POST /api/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
 	busy.SetDeadline(time.Now().Add(patience))
-	if _, err := busy.Read(make([]byte, 1)); err != nil { // the server waits for the body
-		t.Fatal(err)
-	}
+	must.Get(busy.Read(make([]byte, 1)))(t) // the server waits for the body
 	for _, limits := range []config.Limits{{Connections: 1, ConnectionsPerAddress: 1000}, {ConnectionsPerAddress: 1}} {
 		cfg := h.cfg
 		cfg.Limits = limits
@@ -178,10 +165,7 @@ func TestReloadOfNotices(t *testing.T) {
 		if !h.Reload(cfg) {
 			t.Fatal(h.log)
 		}
-		done, err := socket.TestNotices(t.Context(), api.NoticeTest{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		done := must.Get(socket.TestNotices(t.Context(), api.NoticeTest{}))(t)
 		if b, err := os.ReadFile(file); err != nil || !strings.Contains(string(b), `"type":"test"`) {
 			t.Errorf("%s: got %q, %v, and the answers %v", name, b, err, done.Answers)
 		}

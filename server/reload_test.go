@@ -13,6 +13,7 @@ import (
 	"gatehouse/ldap/ldaptest"
 	"gatehouse/server/config"
 	"gatehouse/server/ipaddr"
+	"gatehouse/storage/storagetest/must"
 )
 
 // TestReload changes one setting at a time: it is in force at once. For listen and
@@ -76,10 +77,7 @@ func TestReload(t *testing.T) {
 		}},
 		{"", "metrics.listen", "", func() bool { return h.ask("GET", "/metrics").send().code == http.StatusOK }},
 	} {
-		newer, err := config.Parse("config.toml", []byte(c.text))
-		if err != nil {
-			t.Fatal(err)
-		}
+		newer := must.Get(config.Parse("config.toml", []byte(c.text)))(t)
 		before := len(h.log.String())
 		h.Reload(newer)
 		logged := h.log.String()[before:]

@@ -9,6 +9,7 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest/must"
 )
 
 // TestDroppedToken: after the store has dropped a token that was revoked long ago, the
@@ -23,19 +24,11 @@ func TestDroppedToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	list, _, err := h.store.Page(storage.Owned{Owner: u.ID, Limit: math.MaxInt})
-	if err != nil {
-		t.Fatal(err)
-	}
+	list, _ := must.Get2(h.store.Page(storage.Owned{Owner: u.ID, Limit: math.MaxInt}))(t)
 	for _, v := range list {
-		if _, err := h.store.RevokeTokens(storage.Actor{Name: "tester"}, v.ID); err != nil {
-			t.Fatal(err)
-		}
+		must.Get(h.store.RevokeTokens(storage.Actor{Name: "tester"}, v.ID))(t)
 	}
-	id, err := storage.ParseID(gone.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
+	id := must.Get(storage.ParseID(gone.ID))(t)
 	for _, err = h.store.Token(id); err == nil; _, err = h.store.Token(id) {
 		time.Sleep(time.Millisecond)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest/must"
 )
 
 func rotatePath(id string) string { return "/api/token/" + id + "/rotate" }
@@ -220,9 +221,7 @@ func TestRevokeRotated(t *testing.T) {
 		case 2:
 			h.ask("DELETE", "/api/token/"+made.ID).token(made.Secret).send().want(http.StatusNoContent)
 		case 3:
-			if _, err := h.admin.Revoke(t.Context(), api.Revocation{IDs: []string{made.ID}}); err != nil {
-				t.Fatal(err)
-			}
+			must.Get(h.admin.Revoke(t.Context(), api.Revocation{IDs: []string{made.ID}}))(t)
 		}
 		h.dead(made.Secret)
 		h.dead(next)

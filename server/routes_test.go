@@ -14,6 +14,7 @@ import (
 	"github.com/dgraph-io/badger/v4/options"
 
 	"gatehouse/server/route"
+	"gatehouse/storage/storagetest/must"
 )
 
 func TestWrongMethods(t *testing.T) {
@@ -81,10 +82,7 @@ func TestNoPage(t *testing.T) {
 
 func readFile(t *testing.T, name string) string {
 	t.Helper()
-	b, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := must.Get(os.ReadFile(name))(t)
 	return string(b)
 }
 
@@ -166,13 +164,10 @@ func TestDamage(t *testing.T) {
 // damage flips the last bit of each record of a kind that contains a text.
 func damage(t *testing.T, dir string, kind byte, text string) {
 	t.Helper()
-	db, err := badger.Open(badger.DefaultOptions(filepath.Join(dir, "store", "index")).WithLogger(nil).WithCompression(options.None))
-	if err != nil {
-		t.Fatal(err)
-	}
+	db := must.Get(badger.Open(badger.DefaultOptions(filepath.Join(dir, "store", "index")).WithLogger(nil).WithCompression(options.None)))(t)
 	defer db.Close()
 	n := 0
-	err = db.Update(func(txn *badger.Txn) error {
+	err := db.Update(func(txn *badger.Txn) error {
 		it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte{kind}})
 		defer it.Close()
 		for it.Rewind(); it.Valid(); it.Next() {
@@ -216,10 +211,7 @@ func TestOverHTTP(t *testing.T) {
 	h := newHouse(t)
 	url := h.serve()
 	token := h.token()
-	head, err := http.Head(url + "/healthz")
-	if err != nil {
-		t.Fatal(err)
-	}
+	head := must.Get(http.Head(url + "/healthz"))(t)
 	head.Body.Close()
 	if head.StatusCode != http.StatusOK {
 		t.Errorf("HEAD: got %d", head.StatusCode)
@@ -269,10 +261,7 @@ func (h *house) serve() string {
 func (h *house) serveAt(addr string) (url string, stop func()) {
 	h.Helper()
 	h.listenAt(addr)
-	l, err := h.Listen()
-	if err != nil {
-		h.Fatal(err)
-	}
+	l := must.Get(h.Listen())(h)
 	return l.URL(), h.serveListener(l)
 }
 

@@ -14,6 +14,7 @@ import (
 	"gatehouse/server/config"
 	"gatehouse/server/oauth/oauthtest"
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest/must"
 )
 
 const scimUser = "urn:ietf:params:scim:schemas:core:2.0:User"
@@ -183,17 +184,11 @@ func TestSCIMAccess(t *testing.T) {
 	plain := h.create(`{"scopes":["scim"]}`).Secret // of old: a scope of some service behind the gate
 	forbidden := h.ask("POST", "/api/token").cookie(h.login(alice, password)).json(`{"scopes":["scim:corp"]}`).send()
 	forbidden.want(http.StatusForbidden)
-	older, secret, err := h.store.CreateToken(storage.Actor{Name: alice}, h.user(alice).ID, storage.TokenSpec{Scopes: []string{"scim:corp"}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	older, secret := must.Get2(h.store.CreateToken(storage.Actor{Name: alice}, h.user(alice).ID, storage.TokenSpec{Scopes: []string{"scim:corp"}}))(t)
 	h.ask("POST", "/api/token/"+older.ID.String()+"/rotate").cookie(h.login(alice, password)).send().want(http.StatusForbidden)
 	// The owner of the service account, by session, and another token of the account.
 	h.ask("POST", "/api/token/"+h.robot.ID+"/rotate").cookie(h.login(alice, password)).send().want(http.StatusForbidden)
-	unlimited, err := h.admin.CreateToken(t.Context(), api.TokenRequest{UID: "okta@service"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	unlimited := must.Get(h.admin.CreateToken(t.Context(), api.TokenRequest{UID: "okta@service"}))(t)
 	for _, one := range h.listed(unlimited.Secret) {
 		if len(one.Scopes) > 0 && len(one.APIToken) > 20 {
 			t.Errorf("a token for SCIM is shown in full: %+v", one)
@@ -249,10 +244,7 @@ func TestSCIMAccess(t *testing.T) {
 
 func (h *scimHouse) user(uid string) storage.User {
 	h.Helper()
-	u, err := h.store.User(uid)
-	if err != nil {
-		h.Fatal(err)
-	}
+	u := must.Get(h.store.User(uid))(h)
 	return u
 }
 
@@ -407,9 +399,7 @@ func TestSCIMAnnounced(t *testing.T) {
 	if got := login("other", 4); got != http.StatusUnauthorized {
 		t.Errorf("another provider's person has the user: %d", got)
 	}
-	if _, err := h.admin.CreateToken(t.Context(), api.TokenRequest{UID: "p4@example.com"}); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(h.admin.CreateToken(t.Context(), api.TokenRequest{UID: "p4@example.com"}))(t)
 	if got := login("corp", 4); got != http.StatusUnauthorized {
 		t.Errorf("a login has the token of an announced user: %d", got)
 	}
@@ -426,15 +416,11 @@ func TestSCIMDelete(t *testing.T) {
 	h := newSCIMHouse(t)
 	tokens := []string{h.join(1), h.join(2), h.join(3)}
 	local := h.user(alice)
-	if err := h.store.Link(storage.Actor{}, h.mail(3), storage.Identity{Source: "other", Subject: "9"}); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, h.store.Link(storage.Actor{}, h.mail(3), storage.Identity{Source: "other", Subject: "9"}))
 	sweep := func(n int) {
 		t.Helper()
 		for range n {
-			if err := h.Server.scim.Sweeps()[0].Sweep(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			must.Do(t, h.Server.scim.Sweeps()[0].Sweep(t.Context()))
 		}
 	}
 	ids := map[int]string{}
@@ -519,9 +505,7 @@ func TestSCIMBrake(t *testing.T) {
 		func() { stop(0, true); stop(7, true) },
 	} {
 		step()
-		if err := h.Server.scim.Sweeps()[0].Sweep(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, h.Server.scim.Sweeps()[0].Sweep(t.Context()))
 		h.alive(tokens[5])
 		h.alive(tokens[6])
 	}
@@ -529,9 +513,7 @@ func TestSCIMBrake(t *testing.T) {
 	if held := h.held(); len(held.Changes) != 3 { // two to stop, and one to bring back
 		t.Fatalf("got %+v", held)
 	}
-	if err := h.admin.ConfirmOffboard(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, h.admin.ConfirmOffboard(t.Context()))
 	h.alive(tokens[0])
 	h.dead(tokens[5])
 	h.dead(tokens[6])
@@ -556,9 +538,7 @@ func TestSCIMBack(t *testing.T) {
 	for n := range 7 {
 		say(n, false)
 	}
-	if err := h.admin.ConfirmOffboard(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, h.admin.ConfirmOffboard(t.Context()))
 	h.dead(tokens[6])
 	if !say(0, true) || len(h.held().Changes) > 0 {
 		t.Errorf("the person does not come back; held: %+v", h.held())
@@ -641,10 +621,7 @@ func TestSCIMBudget(t *testing.T) {
 // TestSCIMReplies: real replies match the document.
 func TestSCIMReplies(t *testing.T) {
 	h := newSCIMHouse(t)
-	doc, err := openapi3.NewLoader().LoadFromData(openAPI)
-	if err != nil {
-		t.Fatal(err)
-	}
+	doc := must.Get(openapi3.NewLoader().LoadFromData(openAPI))(t)
 	made := h.scim("POST", "/Users", `{"userName":"p1@example.com","externalId":"1","displayName":"One"}`)
 	made.wantHeader("Location", publicURL+"/scim/v2/Users/"+h.id("p1@example.com"))
 	for schema, a := range map[string]answer{

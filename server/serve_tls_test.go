@@ -11,6 +11,7 @@ import (
 
 	"gatehouse/ldap/ldaptest"
 	"gatehouse/server/config"
+	"gatehouse/storage/storagetest/must"
 )
 
 // withTLS has a house speak https, with a certificate for that host.
@@ -19,10 +20,7 @@ func withTLS(t *testing.T, host string) func(*config.Config) {
 	dir := t.TempDir()
 	files := config.TLS{Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
 	cert, key := ldaptest.NewAuthority(t).Issue(t, host)
-	err := errors.Join(os.WriteFile(files.Cert, []byte(cert), 0o600), os.WriteFile(files.Key, []byte(key), 0o600))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, errors.Join(os.WriteFile(files.Cert, []byte(cert), 0o600), os.WriteFile(files.Key, []byte(key), 0o600)))
 	return func(c *config.Config) { c.TLS = files }
 }
 
@@ -33,15 +31,9 @@ func TestOnlyHTTP1(t *testing.T) {
 	url := h.serve()
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}
 	defer transport.CloseIdleConnections()
-	r, err := http.NewRequest("GET", url+verifyPath, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := must.Get(http.NewRequest("GET", url+verifyPath, nil))(t)
 	r.Header.Set("X-Auth-Token", h.token())
-	resp, err := transport.RoundTrip(r)
-	if err != nil {
-		t.Fatal(err)
-	}
+	resp := must.Get(transport.RoundTrip(r))(t)
 	resp.Body.Close()
 	if resp.ProtoMajor != 1 || resp.StatusCode != http.StatusOK {
 		t.Errorf("got %s %s, want HTTP/1.1 and 200", resp.Proto, resp.Status)

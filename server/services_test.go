@@ -12,6 +12,7 @@ import (
 	"gatehouse/server/config"
 	"gatehouse/server/route"
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest/must"
 )
 
 const carol = "carol@example.com"
@@ -19,26 +20,19 @@ const carol = "carol@example.com"
 // service makes a service account.
 func (h *house) service(name, owner, successor string) {
 	h.Helper()
-	if _, err := h.admin.AddService(h.Context(), api.NewService{Name: name, Owner: owner, Successor: successor, Description: "<i>deploys"}); err != nil {
-		h.Fatal(err)
-	}
+	must.Get(h.admin.AddService(h.Context(), api.NewService{Name: name, Owner: owner, Successor: successor, Description: "<i>deploys"}))(h)
 }
 
 // serviceToken makes a token of a service account, as an administrator does.
 func (h *house) serviceToken(uid, name string, scopes ...string) api.NewToken {
 	h.Helper()
-	t, err := h.admin.CreateToken(h.Context(), api.TokenRequest{UID: uid, Name: name, Scopes: scopes, ExpiresIn: "90d"})
-	if err != nil {
-		h.Fatal(err)
-	}
+	t := must.Get(h.admin.CreateToken(h.Context(), api.TokenRequest{UID: uid, Name: name, Scopes: scopes, ExpiresIn: "90d"}))(h)
 	return t
 }
 
 func (h *house) transfer(name, owner string) {
 	h.Helper()
-	if _, err := h.admin.TransferService(h.Context(), name, api.Transfer{Owner: owner}); err != nil {
-		h.Fatal(err)
-	}
+	must.Get(h.admin.TransferService(h.Context(), name, api.Transfer{Owner: owner}))(h)
 }
 
 // TestOwnersAPI: an owner sees a service account and its tokens, and renames, rotates and
@@ -145,17 +139,13 @@ func TestNotTheOwner(t *testing.T) {
 	h.ask("POST", "/api/token").token(made.Secret).send().want(http.StatusUnauthorized)
 
 	// The owner is stopped: the account works on, and the session is over.
-	if err := h.admin.DisableUser(t.Context(), alice); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, h.admin.DisableUser(t.Context(), alice))
 	h.ask("GET", "/api/services").cookie(cookie).send().want(http.StatusUnauthorized)
 	h.alive(made.Secret)
 
 	// The owner is removed: the successor's session has the account from then on.
 	heir := h.login(carol, password)
-	if err := h.admin.RemoveUser(t.Context(), alice); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, h.admin.RemoveUser(t.Context(), alice))
 	h.ask("GET", "/api/services/deploy/tokens").cookie(heir).send().want(http.StatusOK)
 	h.alive(made.Secret)
 }
@@ -174,10 +164,7 @@ func TestTransferDuringRotation(t *testing.T) {
 	if r.Caller, err = h.authenticate(r, route.ByCookie); err != nil {
 		t.Fatal(err)
 	}
-	own, err := h.tokens.OwnIn(r)
-	if err != nil {
-		t.Fatal(err)
-	}
+	own := must.Get(h.tokens.OwnIn(r))(t)
 	h.transfer("deploy", carol)
 	if _, secret, err := h.tokens.Rotate(r, own, 0); !errors.Is(err, storage.ErrNoToken) || secret != "" {
 		t.Errorf("got %v and a secret of %d characters, want ErrNoToken", err, len(secret.Reveal()))

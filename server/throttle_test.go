@@ -12,6 +12,7 @@ import (
 
 	"gatehouse/server/config"
 	"gatehouse/server/guard"
+	"gatehouse/storage/storagetest/must"
 )
 
 // roomy keeps the limit by address out of a test of the limit by account.
@@ -227,10 +228,7 @@ func TestAddressLimits(t *testing.T) {
 func TestBusy(t *testing.T) {
 	h := newHouse(t)
 	h.hashWith(guard.NewHasher(cheap, 1, 1))
-	leave, err := h.logins.Hasher.Enter(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	leave := must.Get(h.logins.Hasher.Enter(t.Context()))(t)
 	for range 3 {
 		h.userpass(alice, password).want(http.StatusServiceUnavailable, `{"error":"Too many logins at once: try again later"}`).wantHeader("Retry-After", "1")
 	}
@@ -244,10 +242,7 @@ func TestBusy(t *testing.T) {
 func TestClientLeaves(t *testing.T) {
 	h := newHouse(t)
 	h.hashWith(guard.NewHasher(cheap, 1, 2))
-	leave, err := h.logins.Hasher.Enter(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	leave := must.Get(h.logins.Hasher.Enter(t.Context()))(t)
 	defer leave()
 	for range 3 {
 		a := h.ask("POST", userpassPath).form("username=alice@example.com&password=x")

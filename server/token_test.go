@@ -11,6 +11,7 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/server/config"
+	"gatehouse/storage/storagetest/must"
 )
 
 // flip changes one digit.
@@ -43,14 +44,10 @@ func badCredentials(h *house) map[string]credentials {
 	h.clock.Move(time.Second)
 	h.addUser("gone@example.com", password)
 	ownerless := h.userpass("gone@example.com", password).newToken().Secret
-	if err := h.admin.RemoveUser(context.Background(), "gone@example.com"); err != nil {
-		h.Fatal(err)
-	}
+	must.Do(h, h.admin.RemoveUser(context.Background(), "gone@example.com"))
 	h.addUser("off@example.com", password)
 	disabled := h.userpass("off@example.com", password).newToken().Secret
-	if err := h.admin.DisableUser(context.Background(), "off@example.com"); err != nil {
-		h.Fatal(err)
-	}
+	must.Do(h, h.admin.DisableUser(context.Background(), "off@example.com"))
 	foreign := newHouse(h.TB).token()
 
 	one := func(text string) credentials { return credentials{"X-Auth-Token": {text}} }
@@ -409,9 +406,7 @@ func TestUserStops(t *testing.T) {
 	h.ask("GET", "/api/getApiTokens").cookie(cookie).send().want(http.StatusUnauthorized, credentialsRequired)
 
 	cookie = h.login(alice, password)
-	if _, err := h.admin.SetPassword(ctx, alice, "another password"); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(h.admin.SetPassword(ctx, alice, "another password"))(t)
 	h.ask("GET", "/api/getApiTokens").cookie(cookie).send().want(http.StatusUnauthorized)
 	h.alive(token)
 	h.userpass(alice, password).want(http.StatusUnauthorized, invalidCredentials)

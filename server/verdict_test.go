@@ -17,6 +17,7 @@ import (
 	"gatehouse/server/api"
 	"gatehouse/server/config"
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest/must"
 )
 
 // The states that TestVerdicts puts its people in.
@@ -108,10 +109,7 @@ func newVerdictWorld(t *testing.T, seed uint64, group string) *verdictWorld {
 	}
 	// The library's only limit is a package variable, which New sets once: before any
 	// proxy reads a packet.
-	d, err := ldap.New(ldap.Config{URLs: []string{"ldap://" + s.Addr}, Insecure: true, BaseDN: ldaptest.People}, slog.New(slog.NewTextHandler(io.Discard, nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := must.Get(ldap.New(ldap.Config{URLs: []string{"ldap://" + s.Addr}, Insecure: true, BaseDN: ldaptest.People}, slog.New(slog.NewTextHandler(io.Discard, nil))))(t)
 	d.Close()
 	var urls []string
 	for i := range w.share {
@@ -133,9 +131,7 @@ func newVerdictWorld(t *testing.T, seed uint64, group string) *verdictWorld {
 	}
 	w.h.addUser("eva@example.org", password) // a local user who is linked, to two entries
 	for _, uid := range []string{"eva", second} {
-		if _, err := w.h.admin.LinkUser(t.Context(), "eva@example.org", api.Link{Identity: api.Identity{Source: "ldap", Subject: w.subject[uid]}}); err != nil {
-			t.Fatal(err)
-		}
+		must.Get(w.h.admin.LinkUser(t.Context(), "eva@example.org", api.Link{Identity: api.Identity{Source: "ldap", Subject: w.subject[uid]}}))(t)
 	}
 	return w
 }

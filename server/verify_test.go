@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest/must"
 )
 
 const verifyPath = "/api/verify"
@@ -71,14 +72,8 @@ func TestUserID(t *testing.T) {
 	hub := storage.Identity{Source: "github", Subject: "17"}
 	logIn := func(id storage.Identity, uid string) (storage.User, string) {
 		t.Helper()
-		u, err := h.store.LogIn(storage.Actor{}, storage.Login{Identity: id, Addresses: []string{uid}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, secret, err := h.store.CreateToken(storage.Actor{}, u.ID, storage.TokenSpec{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		u := must.Get(h.store.LogIn(storage.Actor{}, storage.Login{Identity: id, Addresses: []string{uid}}))(t)
+		_, secret := must.Get2(h.store.CreateToken(storage.Actor{}, u.ID, storage.TokenSpec{}))(t)
 		return u, secret.Reveal()
 	}
 	_, first := logIn(hub, "ada@example.com")
@@ -100,9 +95,7 @@ func TestUserID(t *testing.T) {
 	if got := h.userID(next); seen[got] {
 		t.Errorf("the next one with the address has an id that was given: %s", got)
 	}
-	if err := h.store.RemoveUser(storage.Actor{}, "lovelace@example.com"); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, h.store.RemoveUser(storage.Actor{}, "lovelace@example.com"))
 	_, again := logIn(hub, "lovelace@example.com")
 	if got := h.userID(again); seen[got] {
 		t.Errorf("whom a removed user's identity makes has an id that was given: %s", got)

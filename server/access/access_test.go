@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"gatehouse/server/access"
+	"gatehouse/storage/storagetest/must"
 )
 
 // lines is a log that passes on what is written, line by line.
@@ -59,15 +60,9 @@ func TestIDs(t *testing.T) {
 		{[]string{"a/b"}, false},
 		{[]string{"one", "two"}, false},
 	} {
-		r, err := http.NewRequest("GET", url, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		r := must.Get(http.NewRequest("GET", url, nil))(t)
 		r.Header["X-Request-Id"] = c.sent
-		resp, err := http.DefaultClient.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
+		resp := must.Get(http.DefaultClient.Do(r))(t)
 		resp.Body.Close()
 		got := resp.Header.Values("X-Request-Id")
 		switch {
@@ -144,10 +139,7 @@ func TestOnAndOff(t *testing.T) {
 		mu.Lock()
 		on = want
 		mu.Unlock()
-		resp, err := http.Get(url)
-		if err != nil {
-			t.Fatal(err)
-		}
+		resp := must.Get(http.Get(url))(t)
 		b := new(strings.Builder)
 		bufio.NewReader(resp.Body).WriteTo(b)
 		resp.Body.Close()
@@ -166,14 +158,8 @@ func TestOnAndOff(t *testing.T) {
 // TestLongMethod: a method that a client made up does not fill the log.
 func TestLongMethod(t *testing.T) {
 	url, log := serve(t, always, func(http.ResponseWriter, *http.Request) {})
-	r, err := http.NewRequest(strings.Repeat("M", 5000), url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := must.Get(http.NewRequest(strings.Repeat("M", 5000), url, nil))(t)
+	resp := must.Get(http.DefaultClient.Do(r))(t)
 	resp.Body.Close()
 	if line := <-log; len(line) > 400 {
 		t.Errorf("the record has %d bytes", len(line))

@@ -9,6 +9,7 @@ import (
 
 	"gatehouse/server/body"
 	"gatehouse/server/reply"
+	"gatehouse/storage/storagetest/must"
 )
 
 // FuzzCheckJSON: what passes is one object of valid JSON in which no name occurs twice,
@@ -41,9 +42,7 @@ func FuzzCheckJSON(f *testing.F) {
 			}
 		}
 		var last struct{ Name, Scopes json.RawMessage }
-		if err := json.Unmarshal(b, &last); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, json.Unmarshal(b, &last))
 	})
 }
 
@@ -87,9 +86,6 @@ func FuzzReadFields(f *testing.F) {
 
 func encode(t *testing.T, fields map[string]string) string {
 	t.Helper()
-	b, err := json.Marshal(fields)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := must.Get(json.Marshal(fields))(t)
 	return string(b)
 }

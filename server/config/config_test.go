@@ -10,10 +10,11 @@ import (
 	"testing"
 
 	"gatehouse/server/config"
+	"gatehouse/storage/storagetest/must"
 )
 
 func TestConfigWhole(t *testing.T) {
-	got, err := config.Parse("config.toml", []byte(`
+	got := must.Get(config.Parse("config.toml", []byte(`
 listen = "127.0.0.1:9090"
 public_url = "https://tokens.example.com"
 trusted_proxies = ["127.0.0.1/32", "2001:db8::/32"]
@@ -67,10 +68,7 @@ smtp_ca_file = "/etc/gatehouse/ca.pem"
 from = "Gatehouse <gatehouse@example.com>"
 templates = "/etc/gatehouse/notices"
 before_expiry = ["14d"]
-`))
-	if err != nil {
-		t.Fatal(err)
-	}
+`)))(t)
 	want := config.Config{
 		Listen: "127.0.0.1:9090", PublicURL: "https://tokens.example.com", KeyFile: "/etc/gatehouse/key",
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32"), netip.MustParsePrefix("2001:db8::/32")},
@@ -209,9 +207,7 @@ func TestLoadConfig(t *testing.T) {
 	if _, err := config.Load(file); err == nil || !strings.Contains(err.Error(), file) {
 		t.Errorf("no file: got %v", err)
 	}
-	if err := os.WriteFile(file, []byte("\nx = 1\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.WriteFile(file, []byte("\nx = 1\n"), 0o600))
 	if _, err := config.Load(file); err == nil || err.Error() != file+": line 2: unknown key x" {
 		t.Errorf("got %v", err)
 	}

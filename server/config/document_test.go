@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"gatehouse/server/config"
+	"gatehouse/storage/storagetest/must"
 )
 
 // TestFaultsHavePlaces: every error in a configuration file is reported with the file,
@@ -133,10 +134,7 @@ cert = "no-such-5"
 
 // TestFaultsAreWhatTheyWere: the exit status depends on it.
 func TestFaultsAreWhatTheyWere(t *testing.T) {
-	cfg, err := config.Parse("config.toml", []byte("[tls]\ncert = \"no-such-file\"\nkey = \"k\"\n"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	cfg := must.Get(config.Parse("config.toml", []byte("[tls]\ncert = \"no-such-file\"\nkey = \"k\"\n")))(t)
 	if err := cfg.CheckFiles(); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v, which is not fs.ErrNotExist", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"gatehouse/server/config"
+	"gatehouse/storage/storagetest/must"
 )
 
 // TestLogConfig writes a line of each level.
@@ -24,9 +25,7 @@ func TestLogConfig(t *testing.T) {
 			for line := range strings.Lines(b.String()) {
 				var fields struct{ Msg string }
 				if format == "json" {
-					if err := json.Unmarshal([]byte(line), &fields); err != nil {
-						t.Fatal(err)
-					}
+					must.Do(t, json.Unmarshal([]byte(line), &fields))
 				} else {
 					fields.Msg = strings.TrimSpace(line[strings.Index(line, "msg=")+len("msg="):])
 				}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"gatehouse/server/config"
+	"gatehouse/storage/storagetest/must"
 )
 
 // TestNotifyErrors: what is wrong with [notify] is reported with its line, before or after
@@ -18,12 +19,8 @@ func TestNotifyErrors(t *testing.T) {
 		"unknown/token.end.txt": "Subject: x\n", "good/token.ends.txt": "Subject: {{.Label}} {{date .End}}\n\n{{.URL}}\n", "good/readme": "",
 	} {
 		file := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, os.MkdirAll(filepath.Dir(file), 0o700))
+		must.Do(t, os.WriteFile(file, []byte(text), 0o600))
 	}
 	for text, want := range map[string]string{
 		"": "", "command = \"true\"": "", "before_expiry = []": "", "webhook = \"http://127.0.0.1:1/x\"": "",

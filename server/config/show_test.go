@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"gatehouse/server/config"
+	"gatehouse/storage/storagetest/must"
 )
 
 // TestSettings writes a file of all settings that are shown, and reads it: nothing has
@@ -37,10 +38,7 @@ url = "https://git.example"
 client_id = "client-2"
 client_secret_file = "y"
 `
-	cfg, err := config.Parse("first.toml", []byte(text))
-	if err != nil {
-		t.Fatal(err)
-	}
+	cfg := must.Get(config.Parse("first.toml", []byte(text)))(t)
 	cfg.Listen = "127.0.0.1:1"
 	cfg.Override("listen", "flag --listen")
 	var again strings.Builder
@@ -95,10 +93,7 @@ client_id = "x"
 client_secret_file = "y"
 `
 	for text, want := range map[string][]string{"": {"admin.groups", "ldap", "oauth"}, some: nil} {
-		cfg, err := config.Parse("config.toml", []byte(text))
-		if err != nil {
-			t.Fatal(err)
-		}
+		cfg := must.Get(config.Parse("config.toml", []byte(text)))(t)
 		var got []string
 		for _, s := range cfg.Settings() {
 			if s.Value == config.NotSet {

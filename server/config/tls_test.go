@@ -10,6 +10,7 @@ import (
 
 	"gatehouse/ldap/ldaptest"
 	"gatehouse/server/config"
+	"gatehouse/storage/storagetest/must"
 )
 
 // TestCertificateText: a chain that an editor of Windows saved is read whole. A PEM
@@ -28,12 +29,8 @@ func TestCertificateText(t *testing.T) {
 	} {
 		dir := t.TempDir()
 		certFile, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-		if err := os.WriteFile(certFile, []byte(c.chain), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(keyFile, []byte(c.key), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, os.WriteFile(certFile, []byte(c.chain), 0o600))
+		must.Do(t, os.WriteFile(keyFile, []byte(c.key), 0o600))
 		pair, err := config.TLS{Cert: certFile, Key: keyFile}.Load()
 		if err != nil {
 			t.Errorf("%s: %v", c.what, err)

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gatehouse/ldap/ldaptest"
+	"gatehouse/storage/storagetest/must"
 )
 
 // TestCrowdedOut has a server with 256 open files, and one address that opens 400
@@ -49,9 +50,7 @@ func TestCrowdedOut(t *testing.T) {
 			if c.tls {
 				cert, key := ldaptest.NewAuthority(t).Issue(t, "localhost")
 				for name, text := range map[string]string{"cert.pem": cert, "key.pem": key, "gate.toml": "[tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n"} {
-					if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-						t.Fatal(err)
-					}
+					must.Do(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
 				}
 				args = append(args, "--config", "gate.toml")
 			}
@@ -60,16 +59,10 @@ func TestCrowdedOut(t *testing.T) {
 			r, out := startPiped(t, cmd)
 			log := make(chan string, 1)
 			go func() { b, _ := io.ReadAll(out); log <- string(b) }()
-			u, err := url.Parse(r.url)
-			if err != nil {
-				t.Fatal(err)
-			}
+			u := must.Get(url.Parse(r.url))(t)
 			var crowd []net.Conn
 			for range 400 {
-				conn, err := dialFrom("127.0.0.2", u.Host)
-				if err != nil {
-					t.Fatal(err)
-				}
+				conn := must.Get(dialFrom("127.0.0.2", u.Host))(t)
 				t.Cleanup(func() { conn.Close() })
 				io.WriteString(conn, c.sends) // it may be closed by now
 				crowd = append(crowd, conn)
@@ -136,20 +129,14 @@ func TestOpenFiles(t *testing.T) {
 // figure returns one of the server's metrics.
 func figure(t *testing.T, client *http.Client, url, name string) float64 {
 	t.Helper()
-	resp, err := client.Get(url + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
+	resp := must.Get(client.Get(url + "/metrics"))(t)
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
 	m := regexp.MustCompile(`(?m)^` + name + ` (\S+)$`).FindSubmatch(b)
 	if m == nil {
 		t.Fatalf("%s is missing: %v", name, err)
 	}
-	v, err := strconv.ParseFloat(string(m[1]), 64)
-	if err != nil {
-		t.Fatal(err)
-	}
+	v := must.Get(strconv.ParseFloat(string(m[1]), 64))(t)
 	return v
 }
 
@@ -161,19 +148,13 @@ func dialFrom(from, addr string) (net.Conn, error) {
 // isOpen reports whether the other side has not closed a connection yet.
 func isOpen(t *testing.T, c net.Conn) (open bool) {
 	t.Helper()
-	raw, err := c.(*net.TCPConn).SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = raw.Control(func(fd uintptr) {
+	raw := must.Get(c.(*net.TCPConn).SyscallConn())(t)
+	must.Do(t, raw.Control(func(fd uintptr) {
 		for b, n, err := make([]byte, 4096), 1, error(nil); n > 0; {
 			n, _, err = unix.Recvfrom(int(fd), b, unix.MSG_DONTWAIT)
 			open = err == unix.EAGAIN
 		}
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	}))
 	return open
 }
 
@@ -185,9 +166,6 @@ func clientHello(t *testing.T) string {
 	defer theirs.Close()
 	go cryptotls.Client(theirs, &cryptotls.Config{InsecureSkipVerify: true}).Handshake()
 	b := make([]byte, 4096)
-	n, err := ours.Read(b)
-	if err != nil {
-		t.Fatal(err)
-	}
+	n := must.Get(ours.Read(b))(t)
 	return string(b[:n])
 }

@@ -11,6 +11,7 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest/must"
 )
 
 // TestCounted checks that a command that opens the store itself after a kill lists every
@@ -21,28 +22,17 @@ func TestCounted(t *testing.T) {
 	}
 	const tokens = 20000
 	dir := filepath.Join(t.TempDir(), "data")
-	store, err := storage.Open(dir, storage.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	store := must.Get(storage.Open(dir, storage.Options{}))(t)
 	defer store.Close()
-	u, err := store.AddUser(storage.Actor{}, "ada@example.com", "", "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	u := must.Get(store.AddUser(storage.Actor{}, "ada@example.com", "", ""))(t)
 	from := storage.Origin{Address: netip.MustParseAddr("192.0.2.1"), Agent: "script"}
 	var made []storage.Token
 	for len(made) < tokens {
-		some, err := store.ImportTokens(storage.Actor{}, slices.Repeat([]storage.Imported{{Owner: u.ID, Created: 1}}, 1000))
-		if err != nil {
-			t.Fatal(err)
-		}
+		some := must.Get(store.ImportTokens(storage.Actor{}, slices.Repeat([]storage.Imported{{Owner: u.ID, Created: 1}}, 1000)))(t)
 		made = append(made, some...)
 	}
 	for _, tok := range made {
-		if _, err := store.Authenticate(string(store.Reveal(tok)), from); err != nil {
-			t.Fatal(err)
-		}
+		must.Get(store.Authenticate(string(store.Reveal(tok)), from))(t)
 	}
 	for end := time.Now().Add(patience); size(t, filepath.Join(dir, "store", "uses")) < 25*tokens; {
 		if time.Now().After(end) {
@@ -53,26 +43,16 @@ func TestCounted(t *testing.T) {
 	// The store drops a segment of the log of uses once the index has its uses. A copy
 	// made during that could lack them in both, as no kill leaves it.
 	segments := func() []string {
-		list, err := filepath.Glob(filepath.Join(dir, "store", "uses", "*"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		list := must.Get(filepath.Glob(filepath.Join(dir, "store", "uses", "*")))(t)
 		return list
 	}
 	var killed string
 	for before := []string(nil); !slices.Equal(before, segments()); {
 		before, killed = segments(), filepath.Join(t.TempDir(), "data")
-		if err := os.CopyFS(killed, os.DirFS(dir)); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, os.CopyFS(killed, os.DirFS(dir)))
 	}
-	if err := os.Chmod(filepath.Join(killed, "key"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	c, err := Dir{Path: killed, Messages: io.Discard}.Client(t.Context(), false)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.Chmod(filepath.Join(killed, "key"), 0o600))
+	c := must.Get(Dir{Path: killed, Messages: io.Discard}.Client(t.Context(), false))(t)
 	defer c.Close()
 	n := 0
 	for tok, err := range c.Tokens(t.Context(), api.TokenQuery{}) {
@@ -91,10 +71,7 @@ func TestCounted(t *testing.T) {
 // size is the length of the files in a directory.
 func size(t *testing.T, dir string) (n int64) {
 	t.Helper()
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	entries := must.Get(os.ReadDir(dir))(t)
 	for _, e := range entries {
 		if info, err := e.Info(); err == nil {
 			n += info.Size()

@@ -20,42 +20,25 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"gatehouse/server/oauth/oauthtest"
+	"gatehouse/storage/storagetest/must"
 )
 
 // confused signs a logout token with a published key as if that were a shared secret
 // (RFC 8725, section 2.1).
 func confused(t *testing.T, s *oauthtest.Server, claims string) (tokens []string) {
 	t.Helper()
-	resp, err := http.Get(s.URL + "/keys")
-	if err != nil {
-		t.Fatal(err)
-	}
+	resp := must.Get(http.Get(s.URL + "/keys"))(t)
 	defer resp.Body.Close()
-	raw, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	raw := must.Get(io.ReadAll(resp.Body))(t)
 	var set jose.JSONWebKeySet
 	if err := json.Unmarshal(raw, &set); err != nil || len(set.Keys) == 0 {
 		t.Fatalf("got %s, %v", raw, err)
 	}
-	der, err := x509.MarshalPKIXPublicKey(set.Keys[0].Key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	der := must.Get(x509.MarshalPKIXPublicKey(set.Keys[0].Key))(t)
 	for _, key := range [][]byte{der, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), bytes.TrimSpace(raw)} {
-		signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.HS256, Key: jose.JSONWebKey{Key: key, KeyID: set.Keys[0].KeyID}}, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		signed, err := signer.Sign([]byte(claims))
-		if err != nil {
-			t.Fatal(err)
-		}
-		token, err := signed.CompactSerialize()
-		if err != nil {
-			t.Fatal(err)
-		}
+		signer := must.Get(jose.NewSigner(jose.SigningKey{Algorithm: jose.HS256, Key: jose.JSONWebKey{Key: key, KeyID: set.Keys[0].KeyID}}, nil))(t)
+		signed := must.Get(signer.Sign([]byte(claims)))(t)
+		token := must.Get(signed.CompactSerialize())(t)
 		tokens = append(tokens, token)
 	}
 	return tokens
@@ -77,10 +60,7 @@ func hostileLogouts(t *testing.T, file string) {
 		resp.Body.Close()
 		return resp.StatusCode
 	}
-	claims, err := base64.RawURLEncoding.DecodeString(strings.Split(s.LogoutToken(ada), ".")[1])
-	if err != nil {
-		t.Fatal(err)
-	}
+	claims := must.Get(base64.RawURLEncoding.DecodeString(strings.Split(s.LogoutToken(ada), ".")[1]))(t)
 	list := confused(t, s, string(claims))
 	list = append(list, strings.Repeat("x", 60<<10), s.LogoutToken(func(c, h map[string]any) { ada(c, h); c["pad"] = strings.Repeat("x", 30<<10) }))
 	old := s.LogoutToken(ada)

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"gatehouse/storage/storagetest/must"
 )
 
 // reader is what reads a log: it may be stuck, or gone.
@@ -129,10 +131,7 @@ func TestLinesGone(t *testing.T) {
 
 // TestLinesClose: a pipe that nobody reads does not keep a process from ending.
 func TestLinesClose(t *testing.T) {
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	r, w := must.Get2(os.Pipe())(t)
 	defer r.Close()
 	defer w.Close()
 	l := NewLines(w)

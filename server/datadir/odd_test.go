@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"gatehouse/ldap/ldaptest"
+	"gatehouse/storage/storagetest/must"
 )
 
 // TestOddFiles replaces each file that a setting or an argument names by something that
@@ -73,17 +74,13 @@ func TestOddFiles(t *testing.T) {
 				t.Run(fmt.Sprintf("%s/%s/%s", name, kind.name, command), func(t *testing.T) {
 					dir := t.TempDir()
 					odd := filepath.Join(dir, "gatehouse-key")
-					if err := kind.make(odd); err != nil {
-						t.Fatal(err)
-					}
+					must.Do(t, kind.make(odd))
 					conf := filepath.Join(dir, "config.toml")
 					if p.config == "" && p.env == "" {
 						conf = odd
 					}
 					for name, text := range map[string]string{"config.toml": strings.ReplaceAll(p.config, "%q", fmt.Sprintf("%q", odd)), "cert.pem": cert, "key.pem": key, "backup": "x"} {
-						if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-							t.Fatal(err)
-						}
+						must.Do(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
 					}
 					args := append(strings.Fields(strings.ReplaceAll(command, "%s", odd)), "--data", filepath.Join(dir, "data"), "--config", conf)
 					ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -124,13 +121,8 @@ func asNobody(t *testing.T, cmd *exec.Cmd, file, dir string) {
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	giveAway(t, file, dir)
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	entries := must.Get(os.ReadDir(dir))(t)
 	for _, e := range entries {
-		if err := os.Lchown(filepath.Join(dir, e.Name()), 65534, 65534); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, os.Lchown(filepath.Join(dir, e.Name()), 65534, 65534))
 	}
 }

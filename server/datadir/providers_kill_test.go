@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gatehouse/server/oauth/oauthtest"
+	"gatehouse/storage/storagetest/must"
 )
 
 // killedWhileAsking kills the server when the provider has spent a refresh token, and
@@ -45,10 +46,7 @@ func killedWhileAsking(t *testing.T, file string) {
 	g.answered("bob@example.com")
 	listed := func() string {
 		t.Helper()
-		out, err := g.command("user", "list", "--state", "unverified", "--json").Output()
-		if err != nil {
-			t.Fatal(err)
-		}
+		out := must.Get(g.command("user", "list", "--state", "unverified", "--json").Output())(t)
 		return string(out)
 	}
 	worked, list := g.works(ada), listed()

@@ -19,6 +19,7 @@ import (
 
 	"gatehouse/server/oauth/oauthtest"
 	"gatehouse/storage/storagetest"
+	"gatehouse/storage/storagetest/must"
 )
 
 // gate is the program beside a provider called corp, which it asks every second.
@@ -50,16 +51,11 @@ func (g *gate) command(args ...string) *exec.Cmd {
 // start starts the server, and waits until it is ready.
 func (g *gate) start() {
 	g.Helper()
-	log, err := os.OpenFile(filepath.Join(g.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		g.Fatal(err)
-	}
+	log := must.Get(os.OpenFile(filepath.Join(g.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600))(g)
 	defer log.Close()
 	cmd := g.command("serve")
 	cmd.Stderr = log
-	if err := cmd.Start(); err != nil {
-		g.Fatal(err)
-	}
+	must.Do(g, cmd.Start())
 	g.cmd = cmd
 	g.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 	g.await("the server is ready", func() bool {
@@ -91,17 +87,11 @@ func (g *gate) await(what string, ok func() bool) {
 // logIn logs a person in by browser, and returns a new token.
 func (g *gate) logIn(mail string) string {
 	g.Helper()
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		g.Fatal(err)
-	}
+	jar := must.Get(cookiejar.New(nil))(g)
 	browser := &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	visit := func(address string, status int) string {
 		g.Helper()
-		resp, err := browser.Get(address)
-		if err != nil {
-			g.Fatal(err)
-		}
+		resp := must.Get(browser.Get(address))(g)
 		defer resp.Body.Close()
 		if b, _ := io.ReadAll(resp.Body); resp.StatusCode != status {
 			g.Fatalf("%s: got %s %s", address, resp.Status, b)
@@ -109,10 +99,7 @@ func (g *gate) logIn(mail string) string {
 		return resp.Header.Get("Location")
 	}
 	visit(g.agree(visit("http://"+g.listen+"/login/corp", http.StatusFound), mail), http.StatusFound)
-	resp, err := browser.Post("http://"+g.listen+"/api/token", "", nil)
-	if err != nil {
-		g.Fatal(err)
-	}
+	resp := must.Get(browser.Post("http://"+g.listen+"/api/token", "", nil))(g)
 	defer resp.Body.Close()
 	var made struct{ Token string }
 	if err := json.NewDecoder(resp.Body).Decode(&made); err != nil || len(made.Token) != 256 {
@@ -124,15 +111,9 @@ func (g *gate) logIn(mail string) string {
 // works reports whether a token is accepted.
 func (g *gate) works(token string) bool {
 	g.Helper()
-	r, err := http.NewRequest("GET", "http://"+g.listen+"/api/verify", nil)
-	if err != nil {
-		g.Fatal(err)
-	}
+	r := must.Get(http.NewRequest("GET", "http://"+g.listen+"/api/verify", nil))(g)
 	r.Header.Set("X-Auth-Token", token)
-	resp, err := http.DefaultClient.Do(r)
-	if err != nil {
-		g.Fatal(err)
-	}
+	resp := must.Get(http.DefaultClient.Do(r))(g)
 	resp.Body.Close()
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusUnauthorized {
 		g.Fatalf("got %s", resp.Status)
@@ -240,10 +221,7 @@ func configCheck(t *testing.T, file string) {
 			c.set(s)
 		}
 		g := newGate(t, file, s.URL, oauthtest.Client, cmp.Or(c.secret, oauthtest.Secret))
-		text, err := os.ReadFile(filepath.Join(g.dir, "config.toml"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		text := must.Get(os.ReadFile(filepath.Join(g.dir, "config.toml")))(t)
 		changed := strings.Replace(string(text), `"oidc"`, `"`+c.kind+`"`, 1)
 		write(t, filepath.Join(g.dir, "config.toml"), strings.Replace(changed, "insecure = true", cmp.Or(c.config, "insecure = true"), 1), 0o600)
 		out, err := g.command("config", "check", "--provider", "corp").CombinedOutput()
@@ -276,10 +254,7 @@ func logoutTokens(t *testing.T, file string) {
 	g.start()
 	send := func(token string) int {
 		t.Helper()
-		resp, err := http.PostForm("http://"+g.listen+"/api/backchannel-logout/corp", url.Values{"logout_token": {token}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		resp := must.Get(http.PostForm("http://"+g.listen+"/api/backchannel-logout/corp", url.Values{"logout_token": {token}}))(t)
 		resp.Body.Close()
 		return resp.StatusCode
 	}
@@ -307,10 +282,7 @@ func besideDex(t *testing.T, file string) {
 	d := oauthtest.StartDex(t, "http://"+listen+"/login/corp/callback", "http://"+listen+"/api/backchannel-logout/corp")
 	g := newGate(t, file, d.Issuer, "gatehouse", "gatehouse-secret\n")
 	settings := filepath.Join(g.dir, "config.toml")
-	text, err := os.ReadFile(settings)
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := must.Get(os.ReadFile(settings))(t)
 	write(t, settings, strings.Replace(string(text), g.listen, listen, 1), 0o600)
 	g.listen, g.agree = listen, d.LogIn
 	g.start()

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gatehouse/server/manual"
+	"gatehouse/storage/storagetest/must"
 )
 
 // TestAuditorBySSH follows the manual's recipe for an auditor who comes by ssh: an account
@@ -37,17 +38,12 @@ func TestAuditorBySSH(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can make an account")
 	}
-	dir, err := os.MkdirTemp("", "ssh")
-	if err != nil {
-		t.Fatal(err)
-	}
+	dir := must.Get(os.MkdirTemp("", "ssh"))(t)
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.Chmod(dir, 0o755))
 	data := filepath.Join(dir, "data")
 	file := program(t)
-	must(t, exec.Command("install", "-m", "755", file, filepath.Join(dir, "gatehouse")))
+	mustRun(t, exec.Command("install", "-m", "755", file, filepath.Join(dir, "gatehouse")))
 	write(t, filepath.Join(dir, "config.toml"), "[admin]\ngroups = { games = \"auditor\" }\n", 0o600)
 	cmd := exec.Command(file, "serve", "--listen", "127.0.0.1:0", "--data", data, "--config", filepath.Join(dir, "config.toml"))
 	r, log := startPiped(t, cmd)
@@ -93,17 +89,9 @@ func screen(t *testing.T, dir, port string) {
 	command := fmt.Sprintf("ssh -tt -F none -i %s/auditor -o IdentitiesOnly=yes -o IdentityAgent=none -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -p %s carol@127.0.0.1 id", dir, port)
 	script := exec.Command("script", "--quiet", "--return", "--command", "stty cols 120 rows 40; "+command, "/dev/null")
 	script.Env = append(os.Environ(), "TERM=xterm")
-	keys, err := script.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := script.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := script.Start(); err != nil {
-		t.Fatal(err)
-	}
+	keys := must.Get(script.StdinPipe())(t)
+	out := must.Get(script.StdoutPipe())(t)
+	must.Do(t, script.Start())
 	timer := time.AfterFunc(patience, func() { script.Process.Kill() })
 	defer timer.Stop()
 	var seen bytes.Buffer
@@ -131,21 +119,15 @@ func sshd(t *testing.T, dir, data string) (port string) {
 	}
 	var authorized strings.Builder
 	for name, line := range map[string]string{"auditor": lines[0][1], "collector": lines[1][1], "shell": ""} {
-		must(t, exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(dir, name)))
-		public, err := os.ReadFile(filepath.Join(dir, name+".pub"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		mustRun(t, exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(dir, name)))
+		public := must.Get(os.ReadFile(filepath.Join(dir, name+".pub")))(t)
 		fmt.Fprintf(&authorized, "%s %s", strings.ReplaceAll(line, "/var/lib/gatehouse", data), public)
 	}
-	must(t, exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(dir, "host")))
-	must(t, exec.Command("chown", "54321:54321", filepath.Join(dir, "host")))
+	mustRun(t, exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(dir, "host")))
+	mustRun(t, exec.Command("chown", "54321:54321", filepath.Join(dir, "host")))
 	write(t, filepath.Join(dir, "authorized_keys"), authorized.String(), 0o644)
 	for _, account := range []struct{ file, line string }{{"passwd", "carol:x:54321:54321::" + dir + ":/bin/sh\n"}, {"group", "carol:x:54321:\n"}} {
-		b, err := os.ReadFile("/etc/" + account.file)
-		if err != nil {
-			t.Fatal(err)
-		}
+		b := must.Get(os.ReadFile("/etc/" + account.file))(t)
 		write(t, filepath.Join(dir, account.file), string(b)+account.line, 0o644)
 	}
 	for range 10 { // somebody may take the port before sshd does
@@ -160,10 +142,7 @@ func sshd(t *testing.T, dir, data string) (port string) {
 // listenSSH starts sshd on a port that is free just now.
 func listenSSH(t *testing.T, dir string) (port string, ok bool) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0") // sshd has to be told a port
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := must.Get(net.Listen("tcp", "127.0.0.1:0"))(t) // sshd has to be told a port
 	port = strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
 	l.Close()
 	write(t, filepath.Join(dir, "sshd_config"), fmt.Sprintf("ListenAddress 127.0.0.1\nPort %s\nHostKey %s/host\nPidFile none\nUsePAM no\nStrictModes no\n"+
@@ -173,13 +152,8 @@ func listenSSH(t *testing.T, dir string) (port string, ok bool) {
 		exec setpriv --reuid 54321 --regid 54321 --groups "$(getent group games | cut -d: -f3)" /usr/sbin/sshd -D -e -f sshd_config`)
 	cmd.Dir = dir
 	cmd.SysProcAttr = &unix.SysProcAttr{Unshareflags: unix.CLONE_NEWNS}
-	out, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	out := must.Get(cmd.StderrPipe())(t)
+	must.Do(t, cmd.Start())
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 	var seen strings.Builder
 	b := make([]byte, 4096)
@@ -197,7 +171,7 @@ func listenSSH(t *testing.T, dir string) (port string, ok bool) {
 	return port, true
 }
 
-func must(t *testing.T, cmd *exec.Cmd) {
+func mustRun(t *testing.T, cmd *exec.Cmd) {
 	t.Helper()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v\n%s", cmd.Args, err, out)
@@ -206,7 +180,5 @@ func must(t *testing.T, cmd *exec.Cmd) {
 
 func write(t *testing.T, file, text string, mode os.FileMode) {
 	t.Helper()
-	if err := os.WriteFile(file, []byte(text), mode); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.WriteFile(file, []byte(text), mode))
 }

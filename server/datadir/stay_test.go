@@ -23,6 +23,7 @@ import (
 
 	"gatehouse/ldap/ldaptest"
 	"gatehouse/storage/storagetest"
+	"gatehouse/storage/storagetest/must"
 )
 
 // patience is how long to wait for something that must come.
@@ -31,10 +32,7 @@ const patience = 5 * time.Minute
 // program builds the program once for all tests that need it.
 func program(t *testing.T) string {
 	t.Helper()
-	file, err := built()
-	if err != nil {
-		t.Fatal(err)
-	}
+	file := must.Get(built())(t)
 	return file
 }
 
@@ -69,15 +67,10 @@ type running struct {
 // startPiped runs a server whose log is read from a pipe.
 func startPiped(t *testing.T, cmd *exec.Cmd) (*running, *os.File) {
 	t.Helper()
-	out, in, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	out, in := must.Get2(os.Pipe())(t)
 	t.Cleanup(func() { out.Close() })
 	cmd.Stderr = in
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, cmd.Start())
 	in.Close()
 	return start(t, cmd, out), out
 }
@@ -150,19 +143,14 @@ func TestLogReader(t *testing.T) {
 	}
 	file := program(t)
 	piped := func(t *testing.T, both bool) (*running, *os.File) {
-		out, in, err := os.Pipe()
-		if err != nil {
-			t.Fatal(err)
-		}
+		out, in := must.Get2(os.Pipe())(t)
 		t.Cleanup(func() { out.Close() })
 		cmd := serveOn(t, file)
 		cmd.Stderr = in
 		if both {
 			cmd.Stdout = in
 		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, cmd.Start())
 		in.Close()
 		return start(t, cmd, out), out
 	}
@@ -177,9 +165,7 @@ func TestLogReader(t *testing.T) {
 	})
 	t.Run("stuck", func(t *testing.T) {
 		r, log := piped(t, false)
-		if _, err := unix.FcntlInt(log.Fd(), unix.F_SETPIPE_SZ, 4096); err != nil {
-			t.Fatal(err)
-		}
+		must.Get(unix.FcntlInt(log.Fd(), unix.F_SETPIPE_SZ, 4096))(t)
 		fill(t, log)
 		for range 50 {
 			r.cmd.Process.Signal(syscall.SIGHUP)
@@ -189,10 +175,7 @@ func TestLogReader(t *testing.T) {
 	})
 	t.Run("terminal", func(t *testing.T) {
 		cmd := serveOn(t, file)
-		terminal, err := pty.Start(cmd)
-		if err != nil {
-			t.Fatal(err)
-		}
+		terminal := must.Get(pty.Start(cmd))(t)
 		r := start(t, cmd, terminal)
 		terminal.Close() // as when an ssh session ends: SIGHUP, and EIO for what is written
 		for range 3 {
@@ -211,9 +194,7 @@ func TestLogReader(t *testing.T) {
 		addr := storagetest.FreePort(t)
 		cmd.Args = append(cmd.Args, "--listen", addr)
 		cmd.Stdout, cmd.Stderr = full, full
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, cmd.Start())
 		r := &running{T: t, cmd: cmd, url: "http://" + addr, ended: make(chan error, 1)}
 		go func() { r.ended <- cmd.Wait() }()
 		t.Cleanup(func() { cmd.Process.Kill() })
@@ -236,10 +217,7 @@ func TestLogReader(t *testing.T) {
 // fill writes to a pipe until it takes no byte more.
 func fill(t *testing.T, pipe *os.File) {
 	t.Helper()
-	fd, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", pipe.Fd()), unix.O_WRONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	fd := must.Get(unix.Open(fmt.Sprintf("/proc/self/fd/%d", pipe.Fd()), unix.O_WRONLY|unix.O_NONBLOCK, 0))(t)
 	defer unix.Close(fd)
 	for {
 		switch _, err := unix.Write(fd, []byte{'x'}); err {
@@ -288,10 +266,7 @@ func TestMemoryIsKept(t *testing.T) {
 	if err != nil || !regexp.MustCompile(`Max core file size +0 +0 `).Match(limits) {
 		t.Errorf("got %v, and of core files:\n%s", err, limits)
 	}
-	info, err := os.Stat(proc + "mem")
-	if err != nil {
-		t.Fatal(err)
-	}
+	info := must.Get(os.Stat(proc + "mem"))(t)
 	if st := info.Sys().(*syscall.Stat_t); st.Uid != 0 { // a process that can't be dumped is root's
 		t.Errorf("the memory is user %d's", st.Uid)
 	}
@@ -301,10 +276,7 @@ func TestMemoryIsKept(t *testing.T) {
 	if out, err := list.CombinedOutput(); err != nil || strings.Contains(string(out), "No server is running") {
 		t.Errorf("the administration: %v\n%s", err, out)
 	}
-	resp, err := http.Get(r.url + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
+	resp := must.Get(http.Get(r.url + "/metrics"))(t)
 	defer resp.Body.Close()
 	figures, err := io.ReadAll(resp.Body)
 	for _, name := range []string{"process_open_fds", "process_max_fds", "process_resident_memory_bytes", "process_cpu_seconds_total"} {
@@ -318,18 +290,12 @@ func TestMemoryIsKept(t *testing.T) {
 // giveAway lets another account use the program and make a store.
 func giveAway(t *testing.T, file, dir string) {
 	for path := filepath.Dir(file); path != os.TempDir() && path != "/"; path = filepath.Dir(path) {
-		if err := os.Chmod(path, 0o755); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, os.Chmod(path, 0o755))
 	}
 	for path := dir; path != os.TempDir() && path != "/"; path = filepath.Dir(path) {
-		if err := os.Chmod(path, 0o755); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, os.Chmod(path, 0o755))
 	}
-	if err := os.Chown(dir, 65534, 65534); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.Chown(dir, 65534, 65534))
 }
 
 // TestHangup: at SIGHUP the configuration and the certificate are read again. An error
@@ -341,9 +307,7 @@ func TestHangup(t *testing.T) {
 	file, dir := program(t), t.TempDir()
 	write := func(name, text string) {
 		t.Helper()
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
 	}
 	authority := ldaptest.NewAuthority(t)
 	issue := func(name string) {
@@ -373,10 +337,7 @@ func TestHangup(t *testing.T) {
 	}
 	shown := func() string {
 		t.Helper()
-		conn, err := cryptotls.Dial("tcp", strings.TrimPrefix(r.url, "https://"), &cryptotls.Config{InsecureSkipVerify: true})
-		if err != nil {
-			t.Fatal(err)
-		}
+		conn := must.Get(cryptotls.Dial("tcp", strings.TrimPrefix(r.url, "https://"), &cryptotls.Config{InsecureSkipVerify: true}))(t)
 		defer conn.Close()
 		return conn.ConnectionState().PeerCertificates[0].DNSNames[0]
 	}
@@ -398,9 +359,7 @@ func TestHangup(t *testing.T) {
 	}
 	write("gate.toml", "listen = ")
 	hangup(`level=ERROR msg="the configuration was rejected`)
-	if err := os.Remove(filepath.Join(dir, "gate.toml")); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.Remove(filepath.Join(dir, "gate.toml")))
 	hangup(`level=ERROR msg="the configuration was rejected`)
 	issue("third.example")
 	write("other.pem", readAll(t, filepath.Join(dir, "cert.pem")))
@@ -415,9 +374,6 @@ func TestHangup(t *testing.T) {
 }
 
 func readAll(t *testing.T, file string) string {
-	b, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := must.Get(os.ReadFile(file))(t)
 	return string(b)
 }

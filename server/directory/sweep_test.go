@@ -12,19 +12,17 @@ import (
 	"gatehouse/server/config"
 	"gatehouse/server/guard"
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest/must"
 )
 
 // open returns the people of a real directory, on a real store.
 func open(t *testing.T) (*People, *ldaptest.Slapd) {
 	t.Helper()
-	store, err := storage.Open(t.TempDir(), storage.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	store := must.Get(storage.Open(t.TempDir(), storage.Options{}))(t)
 	t.Cleanup(func() { store.Close() })
 	s := ldaptest.Start(t)
 	logins := func() config.Logins { return config.Default().Logins }
-	p, err := Open(config.LDAP{
+	p := must.Get(Open(config.LDAP{
 		URLs: []string{"ldaps://" + s.TLSAddr}, CAFile: s.CA, BaseDN: ldaptest.People,
 		BindDN: ldaptest.Reader, BindPasswordFile: s.File("reader", ldaptest.ReaderPassword+"\n"),
 		Timeout: config.Interval{Duration: time.Minute},
@@ -35,10 +33,7 @@ func open(t *testing.T) (*People, *ldaptest.Slapd) {
 			return store.LogIn(storage.Actor{Name: "test"}, in)
 		},
 		Decided: func(guard.Outcome, error) {},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	}))(t)
 	t.Cleanup(func() { p.Close() })
 	return p, s
 }
@@ -46,22 +41,15 @@ func open(t *testing.T) (*People, *ldaptest.Slapd) {
 // token logs a person in and makes a token.
 func token(t *testing.T, p *People, uid string) {
 	t.Helper()
-	u, err := p.LogIn(t.Context(), guard.NewAttempt(uid, netip.MustParseAddr("192.0.2.1")), uid, uid+"-secret")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := p.Store.CreateToken(storage.Actor{Name: u.UID}, u.ID, storage.TokenSpec{}); err != nil {
-		t.Fatal(err)
-	}
+	u := must.Get(p.LogIn(t.Context(), guard.NewAttempt(uid, netip.MustParseAddr("192.0.2.1")), uid, uid+"-secret"))(t)
+	must.Get2(p.Store.CreateToken(storage.Actor{Name: u.UID}, u.ID, storage.TokenSpec{}))(t)
 }
 
 // sweep sweeps n times.
 func sweep(t *testing.T, p *People, n int) {
 	t.Helper()
 	for range n {
-		if err := p.Sweep(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, p.Sweep(t.Context()))
 	}
 }
 
@@ -85,10 +73,7 @@ func TestApplyGoesOn(t *testing.T) {
 		t.Fatalf("got %+v, %v", found, err)
 	}
 	stranger := change{id: 17, uid: "x@example.org", action: api.OffboardRemove, gone: true}
-	bob, err := p.Store.User("bob@example.org")
-	if err != nil {
-		t.Fatal(err)
-	}
+	bob := must.Get(p.Store.User("bob@example.org"))(t)
 	if err := p.apply([]change{stranger, {id: bob.ID, action: api.OffboardResume}}); err != nil {
 		t.Error(err)
 	}

@@ -16,15 +16,13 @@ import (
 
 	"gatehouse/server/gate"
 	"gatehouse/storage/storagetest"
+	"gatehouse/storage/storagetest/must"
 )
 
 // serve runs a gate on a real port until the test ends.
 func serve(t *testing.T, s *gate.Server) (addr string, ended chan error) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := must.Get(net.Listen("tcp", "127.0.0.1:0"))(t)
 	ended = make(chan error, 1)
 	go func() { ended <- s.Serve(l) }()
 	t.Cleanup(func() { s.Close() })
@@ -33,10 +31,7 @@ func serve(t *testing.T, s *gate.Server) (addr string, ended chan error) {
 
 func call(t *testing.T, addr string) net.Conn {
 	t.Helper()
-	c, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := must.Get(net.Dial("tcp", addr))(t)
 	t.Cleanup(func() { c.Close() })
 	c.SetDeadline(time.Now().Add(patience))
 	return c
@@ -47,13 +42,8 @@ func long() gate.Limits { return gate.Limits{Header: patience, Idle: patience, W
 // read reads an answer, with what it says about the connection.
 func read(t *testing.T, c net.Conn) *http.Response {
 	t.Helper()
-	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
-		t.Fatal(err)
-	}
+	resp := must.Get(http.ReadResponse(bufio.NewReader(c), nil))(t)
+	must.Get(io.Copy(io.Discard, resp.Body))(t)
 	return resp
 }
 
@@ -195,9 +185,7 @@ func TestStates(t *testing.T) {
 // TestLateStart: Serve does not keep a listener if Shutdown came first.
 func TestLateStart(t *testing.T) {
 	s := new(gate.Server)
-	if err := s.Shutdown(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.Shutdown(t.Context()))
 	addr, ended := serve(t, s)
 	if err := <-ended; err != http.ErrServerClosed {
 		t.Errorf("got %v", err)
@@ -235,10 +223,7 @@ func TestKeepsLittle(t *testing.T) {
 			go io.WriteString(c, all.String())
 			from := bufio.NewReader(c)
 			for range sent {
-				resp, err := http.ReadResponse(from, nil)
-				if err != nil {
-					t.Fatal(err)
-				}
+				resp := must.Get(http.ReadResponse(from, nil))(t)
 				io.Copy(io.Discard, resp.Body)
 			}
 			var kept int
@@ -271,9 +256,7 @@ func TestPassedIdle(t *testing.T) {
 	const half = "POST /x HTTP/1.1\r\nHost: x\r\n"
 	io.WriteString(c, "GET /api/verify HTTP/1.1\r\nHost: x\r\n\r\n"+half)
 	from := bufio.NewReader(c)
-	if _, err := http.ReadResponse(from, nil); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(http.ReadResponse(from, nil))(t)
 	if got := <-passed; got != half {
 		t.Errorf("passed %q", got)
 	}

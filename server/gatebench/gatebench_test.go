@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest/must"
 )
 
 // TestMain lets the test binary be the empty handler.
@@ -63,17 +64,12 @@ func testGatebench(t *testing.T, own bool, behind string) {
 			t.Fatalf("%v: %v\n%s", line, err, out)
 		}
 	}
-	other, err := b.startEmpty(t.Context(), answer{Status: 204})
-	if err != nil {
-		t.Fatal(err)
-	}
+	other := must.Get(b.startEmpty(t.Context(), answer{Status: 204}))(t)
 	defer other.kill()
-	if err := b.addPeer(other.url + "/auth X-Vault-Token: s.1"); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, b.addPeer(other.url+"/auth X-Vault-Token: s.1"))
 	// If nothing was measured, a handler's cost may round to nothing.
 	const ratios = `( +(\d+\.\d+|\+Inf|NaN)){3}$`
-	err = b.run(t.Context())
+	err := b.run(t.Context())
 	t.Logf("%s", out.Bytes())
 	if err != nil {
 		t.Fatal(err)
@@ -99,10 +95,7 @@ func testGatebench(t *testing.T, own bool, behind string) {
 func TestKinds(t *testing.T) {
 	token := storage.Secret(hex.EncodeToString(bytes.Repeat([]byte{0xa5}, 128)))
 	for _, k := range kinds {
-		got, err := k.lines([]storage.Secret{token, token})
-		if err != nil {
-			t.Fatal(err)
-		}
+		got := must.Get(k.lines([]storage.Secret{token, token}))(t)
 		if len(got) != 2*len("X-Auth-Token: \n")+2*256 {
 			t.Errorf("%s: got %d characters, want 2 headers with 256", k.name, len(got))
 		}
@@ -176,9 +169,7 @@ func TestCompare(t *testing.T) {
 
 func TestAddPeer(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
-	if err := os.WriteFile(file, []byte("s.2\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.WriteFile(file, []byte("s.2\n"), 0o600))
 	b := new(bench)
 	for _, c := range []struct{ text, header string }{
 		{"http://127.0.0.1:8200/v1/auth/token/lookup-self X-Vault-Token: s.1", "X-Vault-Token: s.1"},
@@ -202,17 +193,11 @@ func TestAddPeer(t *testing.T) {
 // TestListeners: a peer's processes are found by its port, and must run on the right core.
 func TestListeners(t *testing.T) {
 	b := &bench{server: 0}
-	there, err := b.startEmpty(t.Context(), answer{Status: 204})
-	if err != nil {
-		t.Fatal(err)
-	}
+	there := must.Get(b.startEmpty(t.Context(), answer{Status: 204}))(t)
 	defer there.kill()
 	at := func(text string) ([]int, error) {
 		t.Helper()
-		u, err := url.Parse(text)
-		if err != nil {
-			t.Fatal(err)
-		}
+		u := must.Get(url.Parse(text))(t)
 		return b.listeners(u)
 	}
 	if got, err := at(there.url); err != nil || len(got) != 1 || got[0] != there.cmd.Process.Pid {
@@ -222,10 +207,7 @@ func TestListeners(t *testing.T) {
 	if _, err := at(there.url); err == nil || !strings.Contains(err.Error(), "taskset -acp 1 "+strconv.Itoa(there.cmd.Process.Pid)) {
 		t.Errorf("on another core: got %v", err)
 	}
-	free, err := freePort()
-	if err != nil {
-		t.Fatal(err)
-	}
+	free := must.Get(freePort())(t)
 	if _, err := at("http://" + free); err == nil {
 		t.Error("nobody listens: got no error")
 	}

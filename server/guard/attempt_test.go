@@ -12,15 +12,13 @@ import (
 	"gatehouse/server/config"
 	"gatehouse/server/reply"
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest/must"
 )
 
 // openThrottle returns a throttle on a real store.
 func openThrottle(t *testing.T) *Throttle {
 	t.Helper()
-	store, err := storage.Open(t.TempDir(), storage.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	store := must.Get(storage.Open(t.TempDir(), storage.Options{}))(t)
 	t.Cleanup(func() { store.Close() })
 	return NewThrottle(store, func() config.Logins { return config.Logins{AccountFailures: 5, AddressFailures: 60_000} }, time.Now)
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/text/secure/precis"
 
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest/must"
 )
 
 // cheap are parameters under which a test need not wait.
@@ -48,17 +49,11 @@ func FuzzPrepare(f *testing.F) {
 func TestPasswordForms(t *testing.T) {
 	h := NewHasher(cheap, 4, 1024)
 	raw := func(p string) storage.PasswordHash { // as it was hashed before there were forms
-		text, err := argon2id.CreateHash(p, &cheap)
-		if err != nil {
-			t.Fatal(err)
-		}
+		text := must.Get(argon2id.CreateHash(p, &cheap))(t)
 		return storage.PasswordHash(text)
 	}
 	set := func(p string) storage.PasswordHash {
-		hash, err := h.Hash(context.Background(), p)
-		if err != nil {
-			t.Fatal(err)
-		}
+		hash := must.Get(h.Hash(context.Background(), p))(t)
 		return hash
 	}
 	const composed, decomposed = "P\u00e4ssw\u00f6rd \u00e9", "Pa\u0308sswo\u0308rd\u00a0e\u0301"
@@ -103,21 +98,13 @@ func TestPasswordWork(t *testing.T) {
 	hashes := func(typed string, hash storage.PasswordHash) uint64 {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		if _, err := h.Matches(typed, hash); err != nil {
-			t.Fatal(err)
-		}
+		must.Get(h.Matches(typed, hash))(t)
 		runtime.ReadMemStats(&after)
 		return (after.TotalAlloc - before.TotalAlloc) / (4 << 20)
 	}
 	const composed, decomposed = "p\u00e4ss", "pa\u0308ss"
-	prepared, err := h.Hash(context.Background(), composed)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := argon2id.CreateHash(decomposed, &p)
-	if err != nil {
-		t.Fatal(err)
-	}
+	prepared := must.Get(h.Hash(context.Background(), composed))(t)
+	text := must.Get(argon2id.CreateHash(decomposed, &p))(t)
 	for typed, want := range map[string]uint64{"pass": 1, composed: 1, decomposed: 2, strings.Repeat("a\u0308", 200): 2, "\xff": 1} {
 		for who, hash := range map[string]storage.PasswordHash{"nobody": "", "set now": prepared, "set before": storage.PasswordHash(text)} {
 			if got := hashes(typed, hash); got != want {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest/must"
 )
 
 // waits is how many wait for a turn.
@@ -26,9 +27,7 @@ func (t *Turns) waits() (n int) {
 // little, not the other way round.
 func TestTurnsAreFair(t *testing.T) {
 	turns := NewTurns(1)
-	if err := turns.take(t.Context(), 1); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, turns.take(t.Context(), 1))
 	order := make(chan storage.UserID)
 	for _, user := range []storage.UserID{1, 1, 1, 1, 2, 3, 2} {
 		before := turns.waits()

@@ -10,24 +10,17 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"gatehouse/storage/storagetest/must"
 )
 
 // connected returns the two ends of a connection, ours and a client's.
 func connected(t *testing.T) (*conn, net.Conn) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := must.Get(net.Listen("tcp", "127.0.0.1:0"))(t)
 	defer l.Close()
-	client, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	ours, err := listener{l.(*net.TCPListener), anyConnections(t)}.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
+	client := must.Get(net.Dial("tcp", l.Addr().String()))(t)
+	ours := must.Get(listener{l.(*net.TCPListener), anyConnections(t)}.Accept())(t)
 	t.Cleanup(func() { client.Close(); ours.Close() })
 	return ours.(*conn), client
 }
@@ -69,9 +62,7 @@ func TestConnReadDeadline(t *testing.T) {
 	}
 	send := func(what string) {
 		t.Helper()
-		if _, err := client.Write([]byte("x")); err != nil {
-			t.Fatal(err)
-		}
+		must.Get(client.Write([]byte("x")))(t)
 		if n, err := ours.Read(b); n != 1 || err != nil {
 			t.Fatalf("%s: got %d bytes, %v", what, n, err)
 		}
@@ -175,10 +166,7 @@ func TestConnLimits(t *testing.T) {
 	}{"net/http": {open.HTTP(handler), "/healthz"}, "a question": {open.Port(handler), "/api/verify"}, "what is passed": {open.Port(handler), "/healthz"}} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			l, err := open.TCP("127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
+			l := must.Get(open.TCP("127.0.0.1:0"))(t)
 			go c.web.Serve(l)
 			t.Cleanup(func() { c.web.Close() })
 			connLimits(t, l.Addr().String(), "GET "+c.path+" HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -188,10 +176,7 @@ func TestConnLimits(t *testing.T) {
 
 func connLimits(t *testing.T, addr, request string) {
 	dial := func() (net.Conn, *bufio.Reader) {
-		c, err := net.Dial("tcp", addr)
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := must.Get(net.Dial("tcp", addr))(t)
 		t.Cleanup(func() { c.Close() })
 		return c, bufio.NewReader(c)
 	}

@@ -11,31 +11,21 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"gatehouse/storage/storagetest/must"
 )
 
 // sockets calls test with a socket and its other end: of TCP, and of a unix socket.
 func sockets(t *testing.T, test func(t *testing.T, s halfCloser, far halfCloser)) {
 	for network, at := range map[string]string{"tcp": "127.0.0.1:0", "unix": filepath.Join(t.TempDir(), "s")} {
 		t.Run(network, func(t *testing.T) {
-			l, err := net.Listen(network, at)
-			if err != nil {
-				t.Fatal(err)
-			}
+			l := must.Get(net.Listen(network, at))(t)
 			defer l.Close()
-			far, err := net.Dial(network, l.Addr().String())
-			if err != nil {
-				t.Fatal(err)
-			}
+			far := must.Get(net.Dial(network, l.Addr().String()))(t)
 			defer far.Close()
-			near, err := l.Accept()
-			if err != nil {
-				t.Fatal(err)
-			}
+			near := must.Get(l.Accept())(t)
 			defer near.Close()
-			s, err := newSocket(near.(netConn))
-			if err != nil {
-				t.Fatal(err)
-			}
+			s := must.Get(newSocket(near.(netConn)))(t)
 			test(t, s, far.(halfCloser))
 		})
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"gatehouse/server/config"
+	"gatehouse/storage/storagetest/must"
 )
 
 // anyConnections accepts connections without a limit that a test could reach.
@@ -21,17 +22,14 @@ func anyConnections(t *testing.T) *Connections {
 
 func connectionsOf(t *testing.T, l config.Limits, proxies ...string) *Connections {
 	t.Helper()
-	o, err := NewConnections(slog.New(slog.DiscardHandler), func() config.Limits { return l }, func(a netip.Addr) bool {
+	o := must.Get(NewConnections(slog.New(slog.DiscardHandler), func() config.Limits { return l }, func(a netip.Addr) bool {
 		for _, p := range proxies {
 			if a == netip.MustParseAddr(p) {
 				return true
 			}
 		}
 		return false
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	}))(t)
 	t.Cleanup(func() { o.full.Stop(); o.overrun.Stop() })
 	return o
 }
@@ -132,25 +130,14 @@ func TestRoomFor(t *testing.T) {
 func TestSocketClosedTwice(t *testing.T) {
 	cfg := config.Gate{Listen: "unix:" + filepath.Join(t.TempDir(), "s")}
 	o := anyConnections(t)
-	first, err := o.GateListener(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := first.Close(); err != nil {
-		t.Fatal(err)
-	}
-	second, err := o.GateListener(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	first := must.Get(o.GateListener(cfg))(t)
+	must.Do(t, first.Close())
+	second := must.Get(o.GateListener(cfg))(t)
 	defer second.Close()
 	if err := first.Close(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("got %v", err)
 	}
 	path, _ := cfg.Socket()
-	c, err := net.Dial("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := must.Get(net.Dial("unix", path))(t)
 	c.Close()
 }

@@ -11,16 +11,14 @@ import (
 	"testing"
 
 	"gatehouse/server/listen"
+	"gatehouse/storage/storagetest/must"
 )
 
 // TestBrokenOff: if a client does not end its request, the stop is still clean.
 func TestBrokenOff(t *testing.T) {
 	var logged bytes.Buffer
 	log := slog.New(slog.NewTextHandler(&logged, nil))
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := must.Get(net.Listen("tcp", "127.0.0.1:0"))(t)
 	reading := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) })
 	web, active := listen.HTTP(reading, log), make(chan bool, 1)
 	web.ConnState = func(_ net.Conn, s http.ConnState) {
@@ -30,10 +28,7 @@ func TestBrokenOff(t *testing.T) {
 	}
 	served := make(chan error, 1)
 	go func() { served <- web.Serve(l) }()
-	client, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	client := must.Get(net.Dial("tcp", l.Addr().String()))(t)
 	defer client.Close()
 	io.WriteString(client, "POST /api/revoke HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")
 	<-active

@@ -6,33 +6,23 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"gatehouse/storage/storagetest/must"
 )
 
 // TestPeer: the kernel names the process at the other end, with all its groups.
 func TestPeer(t *testing.T) {
-	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := must.Get(net.Listen("unix", filepath.Join(t.TempDir(), "s")))(t)
 	defer l.Close()
-	client, err := net.Dial("unix", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	client := must.Get(net.Dial("unix", l.Addr().String()))(t)
 	defer client.Close()
-	conn, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := must.Get(l.Accept())(t)
 	defer conn.Close()
 	p, err := peerOf(conn)
 	if err != nil || p.UID != uint32(os.Getuid()) {
 		t.Fatalf("got %+v, %v, want this process", p, err)
 	}
-	groups, err := os.Getgroups()
-	if err != nil {
-		t.Fatal(err)
-	}
+	groups := must.Get(os.Getgroups())(t)
 	for _, gid := range append(groups, os.Getgid()) {
 		if !slices.Contains(p.Groups, uint32(gid)) {
 			t.Errorf("got the groups %v without %d", p.Groups, gid)

@@ -10,24 +10,20 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"gatehouse/storage/storagetest/must"
 )
 
 // servePort serves on a port, and returns a function that connects to it.
 func servePort(t *testing.T, handler http.HandlerFunc) (web Web, dial func() net.Conn, ended chan error) {
 	t.Helper()
 	open := anyConnections(t)
-	l, err := open.TCP("127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := must.Get(open.TCP("127.0.0.1:0"))(t)
 	web, ended = open.Port(handler), make(chan error, 1)
 	go func() { ended <- web.Serve(l) }()
 	t.Cleanup(func() { web.Close() })
 	return web, func() net.Conn {
-		c, err := net.Dial("tcp", l.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := must.Get(net.Dial("tcp", l.Addr().String()))(t)
 		t.Cleanup(func() { c.Close() })
 		c.SetDeadline(time.Now().Add(5 * time.Minute))
 		return c

@@ -8,14 +8,14 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"gatehouse/storage/storagetest/must"
 )
 
 // TestGrant: access for one group takes nothing from another, and can be changed.
 func TestGrant(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "f")
-	if err := os.WriteFile(name, nil, 0o640); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.WriteFile(name, nil, 0o640))
 	for _, c := range []struct {
 		gids []uint32
 		perm uint16
@@ -31,10 +31,7 @@ func TestGrant(t *testing.T) {
 		} else if err != nil {
 			t.Fatal(err)
 		}
-		got, err := readACL(name)
-		if err != nil {
-			t.Fatal(err)
-		}
+		got := must.Get(readACL(name))(t)
 		want := append([]aclEntry{{aclUserOwner, 6, aclNoID}, {aclGroupOwner, 4, aclNoID}}, c.want...)
 		if want = append(want, aclEntry{aclOther, 0, aclNoID}); !slices.Equal(got, want) {
 			t.Errorf("got %v, want %v", got, want)
@@ -49,10 +46,7 @@ func TestGrant(t *testing.T) {
 // entry that the owner made for another group stays.
 func TestShare(t *testing.T) {
 	dir := t.TempDir()
-	l, err := Socket(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := must.Get(Socket(dir))(t)
 	defer l.Close()
 	socket := SocketPath(dir)
 	if err := grant(dir, []uint32{9}, nil, aclRead|aclExecute); errors.Is(err, unix.ENOTSUP) {
@@ -61,14 +55,9 @@ func TestShare(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, gids := range [][]uint32{nil, {5, 7}, {7}, {5}, nil} {
-		if err := Share(dir, gids); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, Share(dir, gids))
 		for _, name := range []string{dir, filepath.Dir(socket), socket} {
-			list, err := readACL(name)
-			if err != nil {
-				t.Fatal(err)
-			}
+			list := must.Get(readACL(name))(t)
 			want, got := slices.Clone(gids), []uint32(nil)
 			if name == dir {
 				want = append(want, 9)

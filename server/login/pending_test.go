@@ -7,6 +7,7 @@ import (
 
 	"gatehouse/server/oauth"
 	"gatehouse/storage/storagetest"
+	"gatehouse/storage/storagetest/must"
 )
 
 // TestPendingMemory: logins that do not come back take only a place in a block, and
@@ -29,9 +30,7 @@ func TestPendingMemory(t *testing.T) {
 		begin()
 	}
 	for _, cookie := range []string{first, begin()} {
-		if _, err := p.finish(cookie, "p", "s"); err != nil {
-			t.Fatal(err)
-		}
+		must.Get(p.finish(cookie, "p", "s"))(t)
 	}
 	if len(p.blocks) != 4 {
 		t.Errorf("got %d blocks, want 4", len(p.blocks))
@@ -101,10 +100,7 @@ func TestPendingOnce(t *testing.T) {
 	if err := finish(last, "p", strconv.Itoa(last)); err != errNoPending {
 		t.Errorf("at the end: got %v", err)
 	}
-	again, err := newPending(clock.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
+	again := must.Get(newPending(clock.Now))(t)
 	if _, err := again.finish(cookies[3], "p", "3"); err != errNoPending {
 		t.Errorf("after a restart: got %v", err)
 	}

@@ -3,6 +3,8 @@ package login
 import (
 	"encoding/json"
 	"testing"
+
+	"gatehouse/storage/storagetest/must"
 )
 
 func TestDoubleQuotes(t *testing.T) {
@@ -45,10 +47,7 @@ func FuzzDoubleQuotes(f *testing.F) {
 			t.Errorf("%q: got %q, and of that %q", b, got, again)
 		}
 		// The same text in single quotes and in double quotes.
-		quoted, err := json.Marshal(text)
-		if err != nil {
-			t.Fatal(err)
-		}
+		quoted := must.Get(json.Marshal(text))(t)
 		single := []byte{'\''}
 		for _, c := range string(quoted[1 : len(quoted)-1]) {
 			if c == '\'' {

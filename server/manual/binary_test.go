@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"gatehouse/server/manual"
+	"gatehouse/storage/storagetest/must"
 )
 
 // The tests here are about the real program, built once.
@@ -82,10 +83,7 @@ type block struct {
 func chapters(t *testing.T) map[string]string {
 	t.Helper()
 	files := map[string]string{}
-	readme, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	readme := must.Get(os.ReadFile("../../README.md"))(t)
 	files["README.md"] = string(readme)
 	for _, topic := range manual.Topics() {
 		files[topic+".md"], _ = manual.Chapter(topic)

@@ -16,6 +16,7 @@ import (
 
 	"gatehouse/ldap/ldaptest"
 	"gatehouse/server/manual"
+	"gatehouse/storage/storagetest/must"
 )
 
 // Blocks of these kinds are not run: they need a machine of their own (apt, systemctl,
@@ -91,14 +92,10 @@ func newSession(t *testing.T) *session {
 	s.real = map[string]string{}
 	for _, shown := range []string{"/home/me", "/srv/backup", "/var/lib/gatehouse", "/etc/gatehouse"} {
 		s.real[shown] = s.dir + shown
-		if err := os.MkdirAll(s.dir+shown, 0o700); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, os.MkdirAll(s.dir+shown, 0o700))
 	}
 	// As on a terminal, where curl shows no progress beside a reply.
-	if err := os.WriteFile(s.dir+"/home/me/.curlrc", []byte("silent\nshow-error\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.WriteFile(s.dir+"/home/me/.curlrc", []byte("silent\nshow-error\n"), 0o600))
 	s.shell = exec.Command("bash", "--norc")
 	s.shell.Dir = s.dir + "/home/me"
 	s.shell.Env = []string{
@@ -107,18 +104,10 @@ func newSession(t *testing.T) *session {
 	}
 	var log bytes.Buffer
 	s.shell.Stdout, s.shell.Stderr = &log, &log
-	in, write, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	read, marks, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	in, write := must.Get2(os.Pipe())(t)
+	read, marks := must.Get2(os.Pipe())(t)
 	s.shell.Stdin, s.shell.ExtraFiles = in, []*os.File{marks}
-	if err := s.shell.Start(); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, s.shell.Start())
 	in.Close()
 	marks.Close()
 	s.in, s.marks = write, bufio.NewReader(read)
@@ -138,9 +127,7 @@ func (s *session) directory() {
 	password := s.dir + "/etc/gatehouse/ldap-password"
 	settings := fmt.Sprintf("[ldap]\nurls = [\"ldaps://%s\"]\nca_file = %q\nbind_dn = \"cn=reader,dc=example,dc=org\"\nbind_password_file = %q\nbase_dn = \"ou=people,dc=example,dc=org\"\n", d.TLSAddr, d.CA, password)
 	for name, text := range map[string]string{password: ldaptest.ReaderPassword, s.dir + "/home/me/.local/state/gatehouse/config.toml": settings} {
-		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
-			s.Fatal(err)
-		}
+		must.Do(s, os.WriteFile(name, []byte(text), 0o600))
 	}
 	s.real["ldap.example.com:636"] = d.TLSAddr
 	s.real["CN=ldap.example.com"] = "CN=127.0.0.1"
@@ -152,9 +139,7 @@ func (s *session) provider() {
 	secret := s.dir + "/etc/gatehouse/okta-secret"
 	settings := fmt.Sprintf("public_url = \"https://tokens.example.com\"\n[oauth.okta]\ntype = \"oidc\"\nurl = \"https://example.okta.com\"\nclient_id = \"0oa1\"\nclient_secret_file = %q\n", secret)
 	for name, text := range map[string]string{secret: "secret", s.dir + "/home/me/.local/state/gatehouse/config.toml": settings} {
-		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
-			s.Fatal(err)
-		}
+		must.Do(s, os.WriteFile(name, []byte(text), 0o600))
 	}
 	s.tell("kill -HUP $(jobs -p)")
 	for end := time.Now().Add(5 * time.Minute); ; time.Sleep(10 * time.Millisecond) {
@@ -175,9 +160,7 @@ func (s *session) notices() {
 	for name, text := range map[string]string{
 		told: "#!/bin/sh\ncat >/dev/null\necho taken\n", s.dir + "/home/me/.local/state/gatehouse/config.toml": fmt.Sprintf("[notify]\ncommand = %q\n", told),
 	} {
-		if err := os.WriteFile(name, []byte(text), 0o700); err != nil {
-			s.Fatal(err)
-		}
+		must.Do(s, os.WriteFile(name, []byte(text), 0o700))
 	}
 	s.tell("kill -HUP $(jobs -p); until gatehouse notify test >/dev/null 2>&1; do sleep .1; done")
 }
@@ -236,10 +219,7 @@ func (s *session) do(b block, command string, shown []string) {
 	} else {
 		out := s.dir + "/out"
 		s.tell("{ " + real + "\n} >" + out + " 2>&1 </dev/null")
-		b, err := os.ReadFile(out)
-		if err != nil {
-			s.Fatal(err)
-		}
+		b := must.Get(os.ReadFile(out))(s)
 		got = string(b)
 	}
 	if tokens := regexp.MustCompile(`\b[0-9a-f]{256}\b`).FindAllString(got, -1); tokens != nil {
@@ -256,9 +236,7 @@ func (s *session) do(b block, command string, shown []string) {
 // tell makes the shell run a line, and waits for its end.
 func (s *session) tell(line string) {
 	s.Helper()
-	if _, err := fmt.Fprintf(s.in, "%s\necho >&3\n", line); err != nil {
-		s.Fatal(err)
-	}
+	must.Get(fmt.Fprintf(s.in, "%s\necho >&3\n", line))(s)
 	if _, err := s.marks.ReadString('\n'); err != nil {
 		s.Fatalf("the shell ended at %s: %v", line, err)
 	}
@@ -324,9 +302,7 @@ func TestConfiguration(t *testing.T) {
 					path := dir + strings.Trim(quoted, `"`)
 					what := "secret\n"
 					if strings.HasSuffix(path, "/notices") {
-						if err := os.MkdirAll(path, 0o700); err != nil {
-							t.Fatal(err)
-						}
+						must.Do(t, os.MkdirAll(path, 0o700))
 						return `"` + path + `"`
 					}
 					switch filepath.Ext(path) {
@@ -335,19 +311,13 @@ func TestConfiguration(t *testing.T) {
 					case ".key":
 						what = key
 					}
-					if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-						t.Fatal(err)
-					}
-					if err := os.WriteFile(path, []byte(what), 0o700); err != nil {
-						t.Fatal(err)
-					}
+					must.Do(t, os.MkdirAll(filepath.Dir(path), 0o700))
+					must.Do(t, os.WriteFile(path, []byte(what), 0o700))
 					return `"` + path + `"`
 				})
 				// The groups that the manual names are not on this host.
 				settings = strings.NewReplacer("gatehouse-admin", "adm", "helpdesk", "users", "audit =", "daemon =").Replace(settings)
-				if err := os.WriteFile(dir+"/config.toml", []byte(settings), 0o600); err != nil {
-					t.Fatal(err)
-				}
+				must.Do(t, os.WriteFile(dir+"/config.toml", []byte(settings), 0o600))
 				check := exec.Command(filepath.Join(bin, "gatehouse"), "config", "check", "--data", dir)
 				if out, err := check.CombinedOutput(); err != nil {
 					t.Errorf("%v: %s\n%s", err, out, settings)

@@ -7,14 +7,12 @@ import (
 	"testing"
 
 	"gatehouse/server/manual"
+	"gatehouse/storage/storagetest/must"
 )
 
 // TestTopics: each file is a chapter with a title, and each topic has a file.
 func TestTopics(t *testing.T) {
-	list, err := os.ReadDir(".")
-	if err != nil {
-		t.Fatal(err)
-	}
+	list := must.Get(os.ReadDir("."))(t)
 	var found []string
 	for _, f := range list {
 		if topic, ok := strings.CutSuffix(f.Name(), ".md"); ok {

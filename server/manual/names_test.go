@@ -21,6 +21,7 @@ import (
 
 	"gatehouse/server/config"
 	"gatehouse/server/manual"
+	"gatehouse/storage/storagetest/must"
 )
 
 // code returns what a file shows as code: the lines of its blocks with commands, and the
@@ -44,10 +45,7 @@ func code(file, text string) (list []string) {
 
 // TestNames: every command and flag that the manual names exists.
 func TestNames(t *testing.T) {
-	all, err := commands()
-	if err != nil {
-		t.Fatal(err)
-	}
+	all := must.Get(commands())(t)
 	every := map[string]bool{"--help": true}
 	for _, flags := range all {
 		for _, f := range flags {
@@ -100,10 +98,7 @@ func faults(all map[string][]string, line string) (list []string) {
 // TestCommandsNamed: the chapter about the commands has each command, in one row with all
 // its flags.
 func TestCommandsNamed(t *testing.T) {
-	all, err := commands()
-	if err != nil {
-		t.Fatal(err)
-	}
+	all := must.Get(commands())(t)
 	chapter, _ := manual.Chapter("commands")
 	for name, flags := range all {
 		if group := slices.ContainsFunc(slices.Collect(maps.Keys(all)), func(c string) bool { return strings.HasPrefix(c, name+" ") }); group {
@@ -264,7 +259,7 @@ func literals(t *testing.T, root, pattern string) (list []string) {
 // inSource calls fn with each node of the Go files below root that are not tests.
 func inSource(t *testing.T, root string, fn func(path string, n ast.Node)) {
 	t.Helper()
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+	must.Do(t, filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
 			return err
 		}
@@ -277,10 +272,7 @@ func inSource(t *testing.T, root string, fn func(path string, n ast.Node)) {
 			return true
 		})
 		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	}))
 }
 
 // TestEventsNamed: the reference lists each action of the audit log.
@@ -326,15 +318,10 @@ func TestMetricsNamed(t *testing.T) {
 			url = string(m[1])
 		}
 	}
-	resp, err := http.Get(url + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
+	resp := must.Get(http.Get(url + "/metrics"))(t)
 	defer resp.Body.Close()
 	body := new(strings.Builder)
-	if err := resp.Write(body); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, resp.Write(body))
 	shown := 0
 	for _, m := range regexp.MustCompile(`(?m)^# TYPE (gatehouse_\S+)`).FindAllStringSubmatch(body.String(), -1) {
 		shown++
@@ -349,10 +336,7 @@ func TestMetricsNamed(t *testing.T) {
 
 // TestRoutesNamed: the chapter about the API lists each URL that programs call.
 func TestRoutesNamed(t *testing.T) {
-	b, err := os.ReadFile("../openapi.json")
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := must.Get(os.ReadFile("../openapi.json"))(t)
 	chapter, _ := manual.Chapter("api")
 	for _, m := range regexp.MustCompile(`(?m)^    "(/[^"]*)": \{`).FindAllStringSubmatch(string(b), -1) {
 		path := strings.NewReplacer("{", "<", "}", ">").Replace(m[1])
@@ -440,10 +424,7 @@ func TestRefusalsNamed(t *testing.T) {
 		if !ok || !literal {
 			return
 		}
-		s, err := strconv.Unquote(l.Value)
-		if err != nil {
-			t.Fatal(err)
-		}
+		s := must.Get(strconv.Unquote(l.Value))(t)
 		said := regexp.MustCompile(`%[sdv]`).ReplaceAllString(strings.ReplaceAll(s, "%q", `"…"`), "…")
 		said = strings.ReplaceAll(said, "%%", "%")
 		if !regexp.MustCompile(`[a-z]{2,}.* [a-z]{2,}`).MatchString(said) {

@@ -19,6 +19,8 @@ import (
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
+
+	"gatehouse/storage/storagetest/must"
 )
 
 var pictures = flag.Bool("pictures", false, "take the pictures of the web page and the terminal UI again")
@@ -46,10 +48,7 @@ func TestPictures(t *testing.T) {
 	screens := map[string]string{}
 	take := func(name string) {
 		s.tell("sleep 1; tmux -S tmux capture-pane -e -p >screen")
-		screen, err := os.ReadFile(s.shell.Dir + "/screen")
-		if err != nil {
-			t.Fatal(err)
-		}
+		screen := must.Get(os.ReadFile(s.shell.Dir + "/screen"))(t)
 		screens[name] = string(screen)
 	}
 	press("/", "ada", "Enter", "Down", "Down", "Space", "Down", "Down", "Space", "Down")
@@ -64,10 +63,7 @@ func TestPictures(t *testing.T) {
 	take("status.png")
 	s.tell("tmux -S tmux kill-server")
 
-	program, err := exec.LookPath("chromium")
-	if err != nil {
-		t.Fatal(err)
-	}
+	program := must.Get(exec.LookPath("chromium"))(t)
 	allocated, cancel := chromedp.NewExecAllocator(context.Background(),
 		append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(program), chromedp.DisableGPU, chromedp.NoSandbox)...)
 	defer cancel()
@@ -77,41 +73,30 @@ func TestPictures(t *testing.T) {
 	defer cancel()
 	taken := map[string][]byte{}
 	var web []byte
-	if err := chromedp.Run(ctx,
+	must.Do(t, chromedp.Run(ctx,
 		emulation.SetDeviceMetricsOverride(1280, 800, 1, false),
 		chromedp.Navigate("http://"+s.real["127.0.0.1:8080"]),
 		chromedp.SendKeys("[name=username]", "ada.allen@example.com", chromedp.ByQuery),
 		chromedp.SendKeys("[name=password]", "secret\r", chromedp.ByQuery),
 		chromedp.WaitVisible("table", chromedp.ByQuery),
 		chromedp.CaptureScreenshot(&web),
-	); err != nil {
-		t.Fatal(err)
-	}
+	))
 	taken["web.png"] = fewerColours(t, web)
 	page := s.dir + "/screen.html"
 	for name, screen := range screens {
-		if err := os.WriteFile(page, []byte(asHTML(screen)), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, os.WriteFile(page, []byte(asHTML(screen)), 0o600))
 		var shot []byte
-		if err := chromedp.Run(ctx, chromedp.Navigate("file://"+page), chromedp.Screenshot("pre", &shot, chromedp.ByQuery)); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, chromedp.Run(ctx, chromedp.Navigate("file://"+page), chromedp.Screenshot("pre", &shot, chromedp.ByQuery)))
 		taken[name] = shot
 	}
 	for name, picture := range taken {
-		if err := os.WriteFile(name, picture, 0o644); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, os.WriteFile(name, picture, 0o644))
 	}
 }
 
 // fewerColours takes away shades that nobody sees, which makes a picture half as large.
 func fewerColours(t *testing.T, b []byte) []byte {
-	full, err := png.Decode(bytes.NewReader(b))
-	if err != nil {
-		t.Fatal(err)
-	}
+	full := must.Get(png.Decode(bytes.NewReader(b)))(t)
 	few := image.NewPaletted(full.Bounds(), nil)
 	shade := func(v uint32) uint8 { return uint8(v>>8)&^7 | uint8(v>>13) } // 255 stays 255
 	for y := range full.Bounds().Dy() {
@@ -129,9 +114,7 @@ func fewerColours(t *testing.T, b []byte) []byte {
 		}
 	}
 	var small bytes.Buffer
-	if err := (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&small, few); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&small, few))
 	return small.Bytes()
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/creack/pty"
 
 	"gatehouse/server/manual"
+	"gatehouse/storage/storagetest/must"
 )
 
 // tasks are the twenty tasks of the chapter terminal, by their names there. The chapter
@@ -63,10 +64,7 @@ func rows(t *testing.T) (steps map[string][]step, keys map[string]int) {
 	steps, keys = map[string][]step{}, map[string]int{}
 	part := regexp.MustCompile("`([^`]+)`|\\*([^*]+)\\*")
 	for _, m := range regexp.MustCompile(`(?m)^\| (.+?) \| (.+) \| (\d) \|$`).FindAllStringSubmatch(chapter, -1) {
-		n, err := strconv.Atoi(m[3])
-		if err != nil {
-			t.Fatal(err)
-		}
+		n := must.Get(strconv.Atoi(m[3]))(t)
 		keys[m[1]] = n
 		for _, p := range part.FindAllStringSubmatch(m[2], -1) {
 			steps[m[1]] = append(steps[m[1]], step{p[1] + p[2], p[2] != ""})
@@ -104,14 +102,9 @@ func (s *session) lockedOut(t *testing.T) {
 	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(100 * time.Millisecond) {
 		cmd := exec.Command(filepath.Join(bin, "gatehouse"), "user", "show", "paul@corp.example", "--json")
 		cmd.Env = append(s.shell.Env, "GATEHOUSE_DATA="+s.shell.Dir+"/data")
-		out, err := cmd.Output()
-		if err != nil {
-			t.Fatal(err)
-		}
+		out := must.Get(cmd.Output())(t)
 		var u struct{ LoginDelay struct{ Until int64 } }
-		if err := json.Unmarshal(out, &u); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, json.Unmarshal(out, &u))
 		if time.Until(time.UnixMilli(u.LoginDelay.Until)) > 3*time.Second {
 			return
 		}
@@ -215,18 +208,12 @@ func TestTasks(t *testing.T) {
 // peak returns the most memory that a process has had, in bytes.
 func peak(t *testing.T, pid string) int {
 	t.Helper()
-	b, err := os.ReadFile("/proc/" + pid + "/status")
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := must.Get(os.ReadFile("/proc/" + pid + "/status"))(t)
 	m := regexp.MustCompile(`VmHWM:\s+(\d+) kB`).FindSubmatch(b)
 	if m == nil {
 		t.Fatalf("no VmHWM in\n%s", b)
 	}
-	kib, err := strconv.Atoi(string(m[1]))
-	if err != nil {
-		t.Fatal(err)
-	}
+	kib := must.Get(strconv.Atoi(string(m[1])))(t)
 	return kib << 10
 }
 
@@ -240,10 +227,7 @@ func TestTasksPlain(t *testing.T) {
 	cmd := exec.Command(filepath.Join(bin, "gatehouse"), "admin", "--plain")
 	cmd.Dir = s.shell.Dir
 	cmd.Env = append(s.shell.Env, "GATEHOUSE_DATA="+s.shell.Dir+"/data")
-	terminal, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 50, Cols: 200})
-	if err != nil {
-		t.Fatal(err)
-	}
+	terminal := must.Get(pty.StartWithSize(cmd, &pty.Winsize{Rows: 50, Cols: 200}))(t)
 	defer terminal.Close()
 	came := make(chan []byte)
 	go func() {

@@ -26,6 +26,7 @@ import (
 	"gatehouse/storage/notices"
 	"gatehouse/storage/record"
 	"gatehouse/storage/storagetest"
+	"gatehouse/storage/storagetest/must"
 )
 
 func TestMain(m *testing.M) {
@@ -169,9 +170,7 @@ func TestNetworks(t *testing.T) {
 	use := func(addresses ...string) {
 		t.Helper()
 		for _, a := range addresses {
-			if _, err := w.store.Authenticate(w.store.Reveal(v).Reveal(), storage.Origin{Address: netip.MustParseAddr(a), Agent: "agent"}); err != nil {
-				t.Fatal(err)
-			}
+			must.Get(w.store.Authenticate(w.store.Reveal(v).Reveal(), storage.Origin{Address: netip.MustParseAddr(a), Agent: "agent"}))(t)
 			w.clock.Pass(time.Second)
 		}
 		w.close() // the next start brings the uses into the index
@@ -428,9 +427,7 @@ func TestStopWaits(t *testing.T) {
 func TestService(t *testing.T) {
 	mail, got := smtptest.New(t, smtptest.Options{}), filepath.Join(t.TempDir(), "got")
 	program := filepath.Join(t.TempDir(), "program")
-	if err := os.WriteFile(program, []byte("#!/bin/sh\ncat >>"+got+"\n"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.WriteFile(program, []byte("#!/bin/sh\ncat >>"+got+"\n"), 0o700))
 	w := newWorld(t, config.Notify{Command: program, SMTP: "smtp://" + mail.Address, From: "g@example.com", BeforeExpiry: steps(day)})
 	w.user("ada@example.com")
 	deploy, err := w.store.AddService(storage.Actor{Name: "test"}, "deploy", "ada@example.com", "", "")

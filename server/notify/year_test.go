@@ -17,6 +17,7 @@ import (
 	"gatehouse/server/notify/smtptest"
 	"gatehouse/storage"
 	"gatehouse/storage/storagetest"
+	"gatehouse/storage/storagetest/must"
 )
 
 const day = 24 * time.Hour
@@ -139,9 +140,7 @@ func TestYear(t *testing.T) {
 	}
 	mail := smtptest.New(t, smtptest.Options{})
 	templates := t.TempDir()
-	if err := os.WriteFile(filepath.Join(templates, "token.ends.txt"), []byte("Subject: It ends\n\n{{.Token}} {{.Before}} {{.Owner}}\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.WriteFile(filepath.Join(templates, "token.ends.txt"), []byte("Subject: It ends\n\n{{.Token}} {{.Before}} {{.Owner}}\n"), 0o600))
 	w := newWorld(t, config.Notify{
 		SMTP: "smtp://" + mail.Address, From: "gatehouse@example.com", Templates: templates,
 		BeforeExpiry: []config.Lifetime{{Duration: 30 * day}, {Duration: 7 * day}, {Duration: day}},

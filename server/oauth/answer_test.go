@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gatehouse/server/oauth/oauthtest"
+	"gatehouse/storage/storagetest/must"
 )
 
 // answers are what a provider may say instead of what is documented. Each says who is at
@@ -74,9 +75,7 @@ func TestWhoseFault(t *testing.T) {
 	seen := map[string]bool{}
 	everyKind(t, func(t *testing.T, s *oauthtest.Server, scopes []string) {
 		token := s.Issue(oauthtest.Client, ada(), scopes...)
-		if _, err := open(t, s).Verify(t.Context(), token); err != nil {
-			t.Fatal(err)
-		}
+		must.Get(open(t, s).Verify(t.Context(), token))(t)
 		endpoints := slices.Compact(slices.Sorted(slices.Values(s.Asked())))
 		if len(endpoints) < 2 {
 			t.Fatalf("got endpoints %q", endpoints)

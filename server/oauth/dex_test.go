@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"gatehouse/server/oauth/oauthtest"
+	"gatehouse/storage/storagetest/must"
 )
 
 // TestDex asks a real provider of OpenID Connect.
@@ -15,13 +16,10 @@ func TestDex(t *testing.T) {
 		t.Skip("takes long: not with -short")
 	}
 	d := oauthtest.StartDex(t, callback, "")
-	p, err := New(Config{
+	p := must.Get(New(Config{
 		Name: "dex", Type: OIDC, URL: d.Issuer, Insecure: true,
 		ClientID: "gatehouse", ClientSecretFile: secretFile(t, "gatehouse-secret\n", 0o600), Timeout: time.Minute,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	}))(t)
 	t.Run("posted", func(t *testing.T) {
 		access, refresh := d.Tokens("gatehouse", "ada@example.com")
 		c, err := p.Verify(t.Context(), access)
@@ -42,18 +40,9 @@ func TestDex(t *testing.T) {
 		}
 	})
 	t.Run("browser", func(t *testing.T) {
-		login, address, err := p.Begin(t.Context(), callback)
-		if err != nil {
-			t.Fatal(err)
-		}
-		back, err := url.Parse(d.LogIn(address, "ada@example.com"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		other, _, err := p.Begin(t.Context(), callback)
-		if err != nil {
-			t.Fatal(err)
-		}
+		login, address := must.Get2(p.Begin(t.Context(), callback))(t)
+		back := must.Get(url.Parse(d.LogIn(address, "ada@example.com")))(t)
+		other, _ := must.Get2(p.Begin(t.Context(), callback))(t)
 		c, err := p.Finish(t.Context(), login, back.Query())
 		if err != nil || c.Subject == "" || c.Name != "Ada Backus" || !slices.Equal(c.Emails, []string{"ada@example.com"}) {
 			t.Errorf("got %+v, %v", c, err)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gatehouse/server/oauth/oauthtest"
+	"gatehouse/storage/storagetest/must"
 )
 
 const callback = "https://tokens.example.com/login/corp/callback"
@@ -16,10 +17,7 @@ const callback = "https://tokens.example.com/login/corp/callback"
 // loginAt lets a person log in by browser, and returns the two ends of the login.
 func loginAt(t *testing.T, p *Provider, s *oauthtest.Server, person *oauthtest.Account) (Login, url.Values) {
 	t.Helper()
-	login, address, err := p.Begin(t.Context(), callback)
-	if err != nil {
-		t.Fatal(err)
-	}
+	login, address := must.Get2(p.Begin(t.Context(), callback))(t)
 	back, err := url.Parse(s.Agree(address, person))
 	if err != nil || !strings.HasPrefix(back.String(), callback+"?") {
 		t.Fatalf("got sent back to %s, %v", back, err)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"gatehouse/server/oauth/oauthtest"
+	"gatehouse/storage/storagetest/must"
 )
 
 // kinds are all types, with the scopes that their tokens need.
@@ -42,10 +43,7 @@ func open(t *testing.T, s *oauthtest.Server, change ...func(*Config)) *Provider 
 	for _, f := range change {
 		f(&cfg)
 	}
-	p, err := New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := must.Get(New(cfg))(t)
 	return p
 }
 
@@ -87,10 +85,7 @@ func ada() *oauthtest.Account {
 func TestVerify(t *testing.T) {
 	everyKind(t, func(t *testing.T, s *oauthtest.Server, scopes []string) {
 		p := open(t, s)
-		got, err := p.Verify(t.Context(), s.Issue(oauthtest.Client, ada(), scopes...))
-		if err != nil {
-			t.Fatal(err)
-		}
+		got := must.Get(p.Verify(t.Context(), s.Issue(oauthtest.Client, ada(), scopes...)))(t)
 		want := Claims{Subject: "17", Emails: []string{"Ada@example.com"}, Name: "Ada Backus"}
 		if got.Subject != want.Subject || got.Name != want.Name || !slices.Equal(got.Emails, want.Emails) {
 			t.Errorf("got %+v, want %+v", got, want)

@@ -14,6 +14,7 @@ import (
 	"gatehouse/server/demo"
 	"gatehouse/server/query"
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest/must"
 )
 
 // BenchmarkQuery measures the first page of each filter, and its count, with 100,000
@@ -48,14 +49,9 @@ func BenchmarkQuery(b *testing.B) {
 	} {
 		b.Run("page/"+words, func(b *testing.B) { benchQuery(b, func() { benchPage(b, r, words) }) })
 		b.Run("count/"+words, func(b *testing.B) {
-			q, err := parser().Tokens(nil, words)
-			if err != nil {
-				b.Fatal(err)
-			}
+			q := must.Get(parser().Tokens(nil, words))(b)
 			benchQuery(b, func() {
-				if _, err := r.Count(b.Context(), q, false); err != nil {
-					b.Fatal(err)
-				}
+				must.Get(r.Count(b.Context(), q, false))(b)
 			})
 		})
 	}
@@ -98,25 +94,16 @@ func benchData(b *testing.B) string {
 	dir := b.TempDir()
 	r := openBench(b, dir)
 	o := demo.Options{Users: 100_000, Tokens: 1_000_000, Now: time.Now()}
-	if _, err := demo.Fill(context.Background(), r.Store, o); err != nil {
-		b.Fatal(err)
-	}
-	if err := r.Store.Close(); err != nil {
-		b.Fatal(err)
-	}
+	must.Get(demo.Fill(context.Background(), r.Store, o))(b)
+	must.Do(b, r.Store.Close())
 	return dir
 }
 
 // openBench opens a store, and waits until its table is loaded.
 func openBench(b *testing.B, dir string) query.Reader {
-	store, err := storage.Open(dir, storage.Options{})
-	if err != nil {
-		b.Fatal(err)
-	}
+	store := must.Get(storage.Open(dir, storage.Options{}))(b)
 	b.Cleanup(func() { store.Close() })
-	if _, err := store.CountTokens(storage.TokenFilter{}); err != nil {
-		b.Fatal(err)
-	}
+	must.Get(store.CountTokens(storage.TokenFilter{}))(b)
 	return query.Reader{Store: store}
 }
 
@@ -136,9 +123,7 @@ func BenchmarkBeside(b *testing.B) {
 		for n := range 2000 {
 			time.Sleep(50 * time.Microsecond) // as requests come
 			start := time.Now()
-			if _, err := r.Store.Authenticate(secrets[n%len(secrets)], home); err != nil {
-				b.Fatal(err)
-			}
+			must.Get(r.Store.Authenticate(secrets[n%len(secrets)], home))(b)
 			times = append(times, time.Since(start))
 		}
 		return times
@@ -178,10 +163,7 @@ func heap() float64 {
 
 func benchPage(b *testing.B, r query.Reader, words string) {
 	b.Helper()
-	q, err := parser().Tokens(nil, words)
-	if err != nil {
-		b.Fatal(err)
-	}
+	q := must.Get(parser().Tokens(nil, words))(b)
 	for _, err := range r.Tokens(b.Context(), q, query.Page{Limit: 100}) {
 		if err != nil {
 			b.Fatal(err)
@@ -212,8 +194,6 @@ func benchQuery(b *testing.B, ask func()) {
 
 func processor(b *testing.B) time.Duration {
 	var u unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
+	must.Do(b, unix.Getrusage(unix.RUSAGE_SELF, &u))
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

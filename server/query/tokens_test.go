@@ -16,6 +16,7 @@ import (
 	"gatehouse/server/query"
 	"gatehouse/storage"
 	"gatehouse/storage/storagetest"
+	"gatehouse/storage/storagetest/must"
 )
 
 // town is a store with people and tokens of every kind.
@@ -47,10 +48,7 @@ func suspected(uid string) bool {
 
 func newTown(t testing.TB, seed uint64, tokens int) *town {
 	c := &town{TB: t, clock: storagetest.NewClock(noon.Add(-400 * 24 * time.Hour)), rand: rand.New(rand.NewPCG(seed, 1))}
-	store, err := storage.Open(t.TempDir(), storage.Options{Segment: storagetest.Segment, Now: c.clock.Now, Boot: c.clock.Boot})
-	if err != nil {
-		t.Fatal(err)
-	}
+	store := must.Get(storage.Open(t.TempDir(), storage.Options{Segment: storagetest.Segment, Now: c.clock.Now, Boot: c.clock.Boot}))(t)
 	t.Cleanup(func() { store.Close() })
 	c.Store, c.Reader = store, query.Reader{
 		Store: store,
@@ -75,17 +73,11 @@ func newTown(t testing.TB, seed uint64, tokens int) *town {
 		{"ada@example.com", "Ada Lovelace", "local"}, {"ada.b@example.com", "", "ldap"}, {"bob@example.com", "Robert Allen", "ldap"},
 		{"zoé@example.com", "ZOÉ ßmith", "github"}, {"dead@example.com", "Dee Add", "local"}, {"stopped@example.com", "Al Len", "local"},
 	} {
-		made, err := store.ImportUsers(root, []storage.User{{UID: p.uid, Name: p.name, Source: p.source, Created: c.clock.Milli()}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		made := must.Get(store.ImportUsers(root, []storage.User{{UID: p.uid, Name: p.name, Source: p.source, Created: c.clock.Milli()}}))(t)
 		c.users = append(c.users, made...)
 	}
 	for name, people := range servants {
-		u, err := store.AddService(root, name, people[0], people[1], "")
-		if err != nil {
-			t.Fatal(err)
-		}
+		u := must.Get(store.AddService(root, name, people[0], people[1], ""))(t)
 		c.users = append(c.users, u)
 	}
 	slices.SortFunc(c.users, func(a, b storage.User) int { return strings.Compare(a.UID, b.UID) })
@@ -93,9 +85,7 @@ func newTown(t testing.TB, seed uint64, tokens int) *town {
 		c.token()
 		c.clock.Pass(time.Duration(c.rand.Int64N(int64(400 * 24 * time.Hour / time.Duration(tokens)))))
 	}
-	if err := errors.Join(store.RemoveUser(root, "dead@example.com"), store.DisableUser(root, "stopped@example.com")); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, errors.Join(store.RemoveUser(root, "dead@example.com"), store.DisableUser(root, "stopped@example.com")))
 	return c
 }
 
@@ -115,19 +105,14 @@ func (c *town) token() {
 	if c.rand.IntN(3) == 0 {
 		spec.Lifetime = c.rand.Int64N(400*24) * time.Hour.Milliseconds()
 	}
-	t, secret, err := c.CreateToken(pick(c, root, storage.Actor{Name: u.UID}), u.ID, spec)
-	if err != nil {
-		c.Fatal(err)
-	}
+	t, secret := must.Get2(c.CreateToken(pick(c, root, storage.Actor{Name: u.UID}), u.ID, spec))(c)
 	for range c.rand.IntN(3) {
 		c.clock.Pass(time.Duration(c.rand.IntN(3000)) * time.Millisecond)
 		from := pick(c, "10.1.2.3", "10.9.9.9", "192.0.2.7", "2001:db8::5", "::ffff:192.0.2.8")
 		c.Authenticate(secret.Reveal(), storage.Origin{Address: netip.MustParseAddr(from)}) // some may not from there
 	}
 	if c.rand.IntN(12) == 0 {
-		if _, err := c.RevokeTokens(root, t.ID); err != nil {
-			c.Fatal(err)
-		}
+		must.Get(c.RevokeTokens(root, t.ID))(c)
 	}
 }
 
@@ -366,10 +351,7 @@ func TestNearUser(t *testing.T) {
 		"user:ada source:ldap":   {"ada.b@example.com"},
 		"source:LOCAL unlimited": {"ada@example.com", "stopped@example.com"},
 	} {
-		q, err := parser().Tokens(nil, words)
-		if err != nil {
-			t.Fatal(err)
-		}
+		q := must.Get(parser().Tokens(nil, words))(t)
 		got := map[string]bool{}
 		for _, tk := range c.paged(q, query.Page{Limit: 9}) {
 			got[c.UID(tk.Owner)] = true
@@ -408,10 +390,7 @@ func TestUsers(t *testing.T) {
 		"state:unverified locked":      "bob",
 		"SSmith":                       "zoé",
 	} {
-		q, err := parser().Users(nil, words)
-		if err != nil {
-			t.Fatal(err)
-		}
+		q := must.Get(parser().Users(nil, words))(t)
 		var got []string
 		for p := (storage.UserFilter{Order: storage.ByName}); ; {
 			n := 0
@@ -439,10 +418,7 @@ func TestUsers(t *testing.T) {
 // TestGivenUp: a scan ends with its context, and soon.
 func TestGivenUp(t *testing.T) {
 	c := newTown(t, 5, 400)
-	q, err := parser().Tokens(nil, "no-token-is-called-so")
-	if err != nil {
-		t.Fatal(err)
-	}
+	q := must.Get(parser().Tokens(nil, "no-token-is-called-so"))(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := c.Count(ctx, q, false); !errors.Is(err, context.Canceled) {
@@ -463,27 +439,17 @@ func TestRevokeAgain(t *testing.T) {
 	var made []storage.Token
 	var secrets []string
 	for range 4 {
-		tk, secret, err := c.CreateToken(root, c.users[0].ID, storage.TokenSpec{Name: "nightly", Lifetime: 1 << 40})
-		if err != nil {
-			t.Fatal(err)
-		}
+		tk, secret := must.Get2(c.CreateToken(root, c.users[0].ID, storage.TokenSpec{Name: "nightly", Lifetime: 1 << 40}))(t)
 		made, secrets = append(made, tk), append(secrets, secret.Reveal())
 		c.clock.Pass(time.Second)
 	}
-	q, err := parser().Tokens(nil, `nightly never-used name:night expires-within:40y`)
-	if err != nil {
-		t.Fatal(err)
-	}
+	q := must.Get(parser().Tokens(nil, `nightly never-used name:night expires-within:40y`))(t)
 	m, err := c.Match(t.Context(), q)
 	if err != nil || len(m.IDs) != 4 {
 		t.Fatalf("got %d, %v", len(m.IDs), err)
 	}
-	if _, err := c.Authenticate(secrets[1], storage.Origin{Address: netip.MustParseAddr("10.0.0.1")}); err != nil {
-		t.Fatal(err)
-	}
-	if err := c.RenameToken(root, made[2].ID, "hourly"); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(c.Authenticate(secrets[1], storage.Origin{Address: netip.MustParseAddr("10.0.0.1")}))(t)
+	must.Do(t, c.RenameToken(root, made[2].ID, "hourly"))
 	if n, err := m.Revoke(c.Store, root, m.IDs); n != 2 || err != nil {
 		t.Errorf("revoked %d, %v, want the two that still match", n, err)
 	}

@@ -22,6 +22,7 @@ import (
 	"gatehouse/storage"
 	"gatehouse/storage/grants"
 	"gatehouse/storage/storagetest"
+	"gatehouse/storage/storagetest/must"
 )
 
 func TestMain(m *testing.M) {
@@ -86,10 +87,7 @@ func (w *town) pass(d time.Duration) {
 func (w *town) restart() {
 	w.Helper()
 	cfg := config.Config{OAuth: map[string]config.OAuth{"corp": w.cfg}}
-	providers, err := cfg.Providers(time.Minute, nil)
-	if err != nil {
-		w.Fatal(err)
-	}
+	providers := must.Get(cfg.Providers(time.Minute, nil))(w)
 	w.provider = providers["corp"]
 	w.all = recheck.New(cfg.OAuth, providers, w.store, slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug})))
 }
@@ -103,44 +101,28 @@ func uid(n int) string { return fmt.Sprintf("p%d@example.com", n) }
 // claims are those of a login by browser.
 func (w *town) claims(a *oauthtest.Account) oauth.Claims {
 	w.Helper()
-	l, address, err := w.provider.Begin(w.Context(), callback)
-	if err != nil {
-		w.Fatal(err)
-	}
-	back, err := url.Parse(w.s.Agree(address, a))
-	if err != nil {
-		w.Fatal(err)
-	}
-	c, err := w.provider.Finish(w.Context(), l, back.Query())
-	if err != nil {
-		w.Fatal(err)
-	}
+	l, address := must.Get2(w.provider.Begin(w.Context(), callback))(w)
+	back := must.Get(url.Parse(w.s.Agree(address, a)))(w)
+	c := must.Get(w.provider.Finish(w.Context(), l, back.Query()))(w)
 	return c
 }
 
 // admit makes a user of the person who has logged in.
 func (w *town) admit(c oauth.Claims) {
 	w.Helper()
-	u, err := w.all.Admit(w.provider, c, func() (storage.User, error) {
+	u := must.Get(w.all.Admit(w.provider, c, func() (storage.User, error) {
 		return w.store.LogIn(storage.Actor{Name: "test"}, storage.Login{
 			Identity: storage.Identity{Source: "corp", Subject: c.Subject}, Addresses: c.Emails, Name: c.Name,
 		})
-	})
-	if err != nil {
-		w.Fatal(err)
-	}
-	if _, _, err := w.store.CreateToken(storage.Actor{Name: u.UID}, u.ID, storage.TokenSpec{}); err != nil {
-		w.Fatal(err)
-	}
+	}))(w)
+	must.Get2(w.store.CreateToken(storage.Actor{Name: u.UID}, u.ID, storage.TokenSpec{}))(w)
 }
 
 func (w *town) logIn(a *oauthtest.Account) { w.Helper(); w.admit(w.claims(a)) }
 
 func (w *town) sweep() {
 	w.Helper()
-	if err := w.all.People["corp"].Sweep(w.Context()); err != nil {
-		w.Fatal(err)
-	}
+	must.Do(w, w.all.People["corp"].Sweep(w.Context()))
 }
 
 func (w *town) want(n int, state storage.UserState) {
@@ -475,9 +457,7 @@ func TestBrake(t *testing.T) {
 		t.Fatalf("got %+v", held)
 	}
 	w.logIn(person(0)) // who can't have left
-	if err := p.Confirm(t.Context(), storage.Actor{Name: "root"}); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, p.Confirm(t.Context(), storage.Actor{Name: "root"}))
 	w.want(0, storage.UserSuspended) // the provider still says so
 	for n := range people {
 		w.want(n, storage.UserSuspended)
@@ -499,9 +479,7 @@ func TestSecrets(t *testing.T) {
 		w.sweep()
 		secrets = append(secrets, w.s.Refreshes(a)...)
 		var backup bytes.Buffer
-		if _, err := w.store.Snapshot(w.Context(), &backup); err != nil {
-			w.Fatal(err)
-		}
+		must.Get(w.store.Snapshot(w.Context(), &backup))(w)
 		places := map[string]string{"the log": w.log.String(), "the backup": backup.String(), "what is known": fmt.Sprintf("%+v %#v", w.known(a), w.known(a)), "claims": fmt.Sprintf("%+v %#v", c, c)}
 		files := 0
 		filepath.WalkDir(w.dir, func(path string, e os.DirEntry, err error) error {
@@ -538,9 +516,7 @@ func TestForget(t *testing.T) {
 	w.logIn(person(0))
 	w.logIn(person(1))
 	w.sweep()
-	if err := w.store.RemoveUser(storage.Actor{Name: "root"}, uid(0)); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, w.store.RemoveUser(storage.Actor{Name: "root"}, uid(0)))
 	kept := func(want int) {
 		t.Helper()
 		list, err := os.ReadDir(filepath.Join(w.dir, "grants"))
@@ -583,21 +559,13 @@ func TestDex(t *testing.T) {
 	d := oauthtest.StartDex(t, callback, "")
 	w := newTown(t, "oidc")
 	secret := filepath.Join(t.TempDir(), "secret")
-	if err := os.WriteFile(secret, []byte("gatehouse-secret\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.WriteFile(secret, []byte("gatehouse-secret\n"), 0o600))
 	w.cfg.URL, w.cfg.ClientID, w.cfg.ClientSecretFile = d.Issuer, "gatehouse", secret
 	w.restart()
 	logIn := func() {
 		t.Helper()
-		l, address, err := w.provider.Begin(t.Context(), callback)
-		if err != nil {
-			t.Fatal(err)
-		}
-		back, err := url.Parse(d.LogIn(address, "ada@example.com"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		l, address := must.Get2(w.provider.Begin(t.Context(), callback))(t)
+		back := must.Get(url.Parse(d.LogIn(address, "ada@example.com")))(t)
 		c, err := w.provider.Finish(t.Context(), l, back.Query())
 		if err != nil || c.Grant.Refresh == "" {
 			t.Fatalf("got the grant %q, %v", string(c.Grant.Refresh), err)

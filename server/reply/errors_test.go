@@ -14,16 +14,14 @@ import (
 	"github.com/dgraph-io/badger/v4"
 
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest/must"
 )
 
 // TestErrorTable: every error that storage returns to its callers has a status here,
 // except those of opening the store.
 func TestErrorTable(t *testing.T) {
 	atOpen := map[string]bool{"ErrKeyMissing": true, "ErrKeyExposed": true, "ErrWrongKey": true}
-	source, err := os.ReadFile("errors.go")
-	if err != nil {
-		t.Fatal(err)
-	}
+	source := must.Get(os.ReadFile("errors.go"))(t)
 	for _, name := range exportedErrors(t, "../../storage/types.go") {
 		if !atOpen[name] && !strings.Contains(string(source), "storage."+name+",") {
 			t.Errorf("storage.%s has no row in the table", name)
@@ -51,10 +49,7 @@ func TestErrorTable(t *testing.T) {
 // exportedErrors lists the variables Err… of a source file.
 func exportedErrors(t *testing.T, file string) (names []string) {
 	t.Helper()
-	f, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := must.Get(parser.ParseFile(token.NewFileSet(), file, nil, 0))(t)
 	ast.Inspect(f, func(n ast.Node) bool {
 		if v, ok := n.(*ast.ValueSpec); ok {
 			for _, name := range v.Names {

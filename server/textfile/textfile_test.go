@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"unicode/utf16"
+
+	"gatehouse/storage/storagetest/must"
 )
 
 // utf16Text is the text as Windows writes it, in either byte order.
@@ -41,9 +43,7 @@ func TestForms(t *testing.T) {
 	for _, want := range []string{"pw5", "pässwörd", "パスワード", "👩‍👩‍👧", "Ċ", "ਊ਀Ā"} {
 		for form, text := range forms(want + "\n") {
 			file := filepath.Join(t.TempDir(), "file")
-			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			must.Do(t, os.WriteFile(file, []byte(text), 0o600))
 			if got, err := ReadSecret(file); err != nil || got != want {
 				t.Errorf("%s: the secret is %q, %v, want %q", form, got, err, want)
 			}
@@ -121,12 +121,8 @@ func TestReadSecret(t *testing.T) {
 		{"broken", "\xff\xfea", 0o600, "save it as UTF-8"},
 	} {
 		file := filepath.Join(t.TempDir(), "secret")
-		if err := os.WriteFile(file, []byte(c.text), c.mode); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chmod(file, c.mode); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, os.WriteFile(file, []byte(c.text), c.mode))
+		must.Do(t, os.Chmod(file, c.mode))
 		_, err := ReadSecret(file)
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want %q", c.what, err, c.want)
@@ -141,18 +137,11 @@ func TestReadSecret(t *testing.T) {
 func TestNoFile(t *testing.T) {
 	dir := t.TempDir()
 	pipe := filepath.Join(dir, "pipe")
-	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, syscall.Mkfifo(pipe, 0o600))
 	socket, link := filepath.Join(dir, "socket"), filepath.Join(dir, "link")
-	l, err := net.Listen("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := must.Get(net.Listen("unix", socket))(t)
 	defer l.Close()
-	if err := os.Symlink("none", link); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.Symlink("none", link))
 	for file, want := range map[string]string{
 		pipe: "is not a regular file but a pipe", dir: "but a directory", "/dev/zero": "but a device", socket: "but a socket",
 		filepath.Join(dir, "none"): "no such file", link: "link is a symbolic link to none: ",

@@ -12,26 +12,19 @@ import (
 	"gatehouse/server/guard"
 	"gatehouse/server/route"
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest/must"
 )
 
 // BenchmarkListingPart reads and encodes a part of getApiTokens.
 func BenchmarkListingPart(b *testing.B) {
-	store, err := storage.Open(b.TempDir(), storage.Options{})
-	if err != nil {
-		b.Fatal(err)
-	}
+	store := must.Get(storage.Open(b.TempDir(), storage.Options{}))(b)
 	defer store.Close()
-	u, err := store.AddUser(storage.Actor{Name: "tester"}, "alice@example.com", "", "")
-	if err != nil {
-		b.Fatal(err)
-	}
+	u := must.Get(store.AddUser(storage.Actor{Name: "tester"}, "alice@example.com", "", ""))(b)
 	var list []storage.Imported
 	for n := range 1000 {
 		list = append(list, storage.Imported{Owner: u.ID, Name: fmt.Sprintf("<held> %d.", n), Created: int64(1_000_000 + n)})
 	}
-	if _, err := store.ImportTokens(storage.Actor{Name: "tester"}, list); err != nil {
-		b.Fatal(err)
-	}
+	must.Get(store.ImportTokens(storage.Actor{Name: "tester"}, list))(b)
 	cfg := config.Default()
 	ts := New(Needs{
 		Store: store, Config: func() *config.Config { return &cfg }, Now: time.Now, Changes: guard.NewBudget(0, "", time.Now),
@@ -43,9 +36,7 @@ func BenchmarkListingPart(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		q := storage.Owned{Owner: u.ID, Limit: PartTokens, Skip: 500}
-		if _, err := ts.encode(buf, q, ts.documentedView(&r)); err != nil {
-			b.Fatal(err)
-		}
+		must.Get(ts.encode(buf, q, ts.documentedView(&r)))(b)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/PartTokens, "ns/token")
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"gatehouse/storage/storagetest/must"
 )
 
 func TestSpans(t *testing.T) {
@@ -48,10 +50,7 @@ func TestSpans(t *testing.T) {
 // TestPages: all pages can be written, empty and full, and nothing handed to
 // them is markup.
 func TestPages(t *testing.T) {
-	p, err := New(true)
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := must.Get(New(true))(t)
 	now := time.Unix(1_800_000_000, 0)
 	token := Token{ID: "0123456789abcdef0123456789ab", Name: "<i>", Created: now}
 	many := Several{"<i>", "<i>", "<i>", "<i>", "<i>"}

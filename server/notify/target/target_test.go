@@ -21,6 +21,7 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"gatehouse/server/notify/smtptest"
+	"gatehouse/storage/storagetest/must"
 )
 
 var message = Message{ID: "0123", JSON: []byte(`{"id":"0123"}`), To: "ada@example.com", Subject: "Grüße", Text: "Gruß\n.\nEnde =\n"}
@@ -28,9 +29,7 @@ var message = Message{ID: "0123", JSON: []byte(`{"id":"0123"}`), To: "ada@exampl
 func program(t *testing.T, text string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "program")
-	if err := os.WriteFile(file, []byte("#!/bin/sh\n"+text), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.WriteFile(file, []byte("#!/bin/sh\n"+text), 0o700))
 	return file
 }
 
@@ -49,10 +48,7 @@ func TestCommand(t *testing.T) {
 		program(t, "(sleep 3; touch "+dir+"/late) & echo went"): {"went", ""},
 		"true": {"exit status 0", ""},
 	} {
-		c, err := NewCommand(line)
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := must.Get(NewCommand(line))(t)
 		if c.time = time.Minute; strings.Contains(want[1], "within") {
 			c.time = 300 * time.Millisecond
 		}
@@ -124,10 +120,7 @@ func mailTo(t *testing.T, s *smtptest.Server, c MailConfig) *Mail {
 		c.TLS = &tls.Config{RootCAs: pool}
 	}
 	c.From = "Gatehouse <gatehouse@example.com>"
-	m, err := NewMail(c)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := must.Get(NewMail(c))(t)
 	m.dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, network, s.Address)
 	}
@@ -183,10 +176,7 @@ func TestMail(t *testing.T) {
 
 func wantMail(t *testing.T, data string) {
 	t.Helper()
-	m, err := mail.ReadMessage(strings.NewReader(data))
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := must.Get(mail.ReadMessage(strings.NewReader(data)))(t)
 	subject, _ := new(mime.WordDecoder).DecodeHeader(m.Header.Get("Subject"))
 	text, _ := io.ReadAll(quotedprintable.NewReader(m.Body))
 	if subject != message.Subject || strings.ReplaceAll(string(text), "\r\n", "\n") != message.Text {
@@ -219,9 +209,7 @@ func TestMailRefused(t *testing.T) {
 	}
 	one := message
 	one.Subject = "A\r\nBcc: eve@example.com\r\n\r\nB"
-	if _, err := m.Deliver(context.Background(), one); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(m.Deliver(context.Background(), one))(t)
 	got, err := mail.ReadMessage(strings.NewReader(s.Mails()[0].Data))
 	if err != nil || got.Header.Get("Bcc") != "" || len(s.Mails()) != 1 {
 		t.Errorf("got %v, %v", got.Header, err)
@@ -240,15 +228,9 @@ func TestMailRefused(t *testing.T) {
 
 // TestMailDeadline: a server that says nothing holds nobody up.
 func TestMailDeadline(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := must.Get(net.Listen("tcp", "127.0.0.1:0"))(t)
 	defer l.Close()
-	m, err := NewMail(MailConfig{URL: "smtp://" + l.Addr().String(), From: "a@example.com"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := must.Get(NewMail(MailConfig{URL: "smtp://" + l.Addr().String(), From: "a@example.com"}))(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 	defer cancel()
 	done := make(chan error)
