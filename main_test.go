@@ -28,6 +28,7 @@ import (
 
 	"gatehouse/ldap/ldaptest"
 	"gatehouse/server/oauth/oauthtest"
+	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
 	"gatehouse/tui/text"
 )
@@ -777,9 +778,7 @@ func ours(path string) string {
 
 // TestBinary looks at what `go build .` makes.
 func TestBinary(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	file := filepath.Join(t.TempDir(), "gatehouse")
 	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", file, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -249,9 +249,7 @@ func TestTarpitLeavesNothing(t *testing.T) {
 // The first server hangs with its connections open: the second one answers
 // within the default time-out, and the first is left alone for a while.
 func TestStoppedServer(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	first, second := startSlapd(t), startSlapd(t)
 	clock := storagetest.NewClock(time.Now())
 	c := first.config()

@@ -7,6 +7,7 @@ import (
 	"gatehouse/server/api"
 	"gatehouse/server/config"
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest/must"
 )
 
 // TestAddressEndToEnd: one address counts: it is shown, compared with lists, and used to
@@ -71,10 +72,7 @@ func TestUnknownAddress(t *testing.T) {
 	guess("d", "127.0.0.1").want(http.StatusUnauthorized)
 	h.token() // an event is written after those that were noted before it
 	seen := map[string]bool{}
-	for e, err := range h.admin.Events(t.Context(), api.EventQuery{}) {
-		if err != nil {
-			t.Fatal(err)
-		}
+	for e := range must.All(h.admin.Events(t.Context(), api.EventQuery{}))(t) {
 		if e.Action == storage.ActionLoginRefused {
 			seen[e.Address] = true
 		}

@@ -79,10 +79,7 @@ func bulkStopped(h *house) int {
 	ctx, c := h.Context(), h.admin
 	agreed := matching(h, api.TokenQuery{Filters: api.Where("idle", "90d")})
 	var p api.Progress
-	for next, err := range c.RevokeMatching(ctx, api.BulkRevocation{Words: "idle:90d", Set: agreed.Set, At: agreed.At}) {
-		if err != nil {
-			h.Fatal(err)
-		}
+	for next := range must.All(c.RevokeMatching(ctx, api.BulkRevocation{Words: "idle:90d", Set: agreed.Set, At: agreed.At}))(h) {
 		if p = next; !p.Done && p.Revoked == 0 {
 			c.StopRevocation(ctx, p.Job) // it may be over by now
 		}
@@ -127,10 +124,7 @@ func TestBulkRevocationSparesWhatIsUsed(t *testing.T) {
 	}
 	h.clock.Move(100 * 24 * time.Hour)
 	first := true
-	for p, err := range h.admin.RevokeMatching(context.Background(), api.BulkRevocation{Filters: api.Where("never-used", "true")}) {
-		if err != nil {
-			t.Fatal(err)
-		}
+	for p := range must.All(h.admin.RevokeMatching(context.Background(), api.BulkRevocation{Filters: api.Where("never-used", "true")}))(t) {
 		if first { // nothing is revoked before the first line is taken
 			first = false
 			h.alive(made[5].Secret)

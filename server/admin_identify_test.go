@@ -88,10 +88,7 @@ func TestRevokeFound(t *testing.T) {
 		h.ask("GET", "/api/verify").token(secret).send().want(want)
 	}
 	var places []string
-	for e, err := range h.admin.Events(t.Context(), api.EventQuery{Filters: api.Where("action", storage.ActionTokenFound)}) {
-		if err != nil {
-			t.Fatal(err)
-		}
+	for e := range must.All(h.admin.Events(t.Context(), api.EventQuery{Filters: api.Where("action", storage.ActionTokenFound)}))(t) {
 		places = append(places, e.UID+" "+e.Token+" "+e.Detail)
 	}
 	slices.Sort(places)

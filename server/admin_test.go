@@ -40,10 +40,7 @@ func wantStatus(t testing.TB, what string, err error, status int) {
 // collect reads a whole listing.
 func collect[T any](t testing.TB, rows func(func(T, error) bool)) (list []T) {
 	t.Helper()
-	for row, err := range rows {
-		if err != nil {
-			t.Fatal(err)
-		}
+	for row := range must.All(rows)(t) {
 		list = append(list, row)
 	}
 	return list

@@ -85,10 +85,7 @@ func (h *house) owner(token string) string {
 // users lists the users, as "uid source state", except for the house's own.
 func (h *house) users() (list []string) {
 	h.Helper()
-	for u, err := range h.admin.Users(h.Context(), api.UserQuery{}) {
-		if err != nil {
-			h.Fatal(err)
-		}
+	for u := range must.All(h.admin.Users(h.Context(), api.UserQuery{}))(h) {
 		if u.UID != alice {
 			list = append(list, u.UID+" "+u.Source+" "+u.State)
 		}
@@ -106,10 +103,7 @@ func (h *house) wantUsers(want ...string) {
 // told lists the events of one action, as "actor uid detail".
 func (h *house) told(action string) (list []string) {
 	h.Helper()
-	for e, err := range h.admin.Events(h.Context(), api.EventQuery{}) {
-		if err != nil {
-			h.Fatal(err)
-		}
+	for e := range must.All(h.admin.Events(h.Context(), api.EventQuery{}))(h) {
 		if e.Action == action {
 			list = append(list, strings.TrimSpace(e.Actor+" "+e.UID+" "+e.Detail))
 		}

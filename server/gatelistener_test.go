@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"gatehouse/server/config"
+	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
 )
 
@@ -230,9 +231,7 @@ func ownGroup() (string, error) {
 // TestGateProxies has each proxy ask at the gate's own address, with the configuration
 // that the manual shows.
 func TestGateProxies(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	for i, p := range proxies {
 		for _, socket := range []string{"", "unix:", "unix/"} {
 			if socket != "" && !slices.Contains(p.sockets, socket) {

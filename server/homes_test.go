@@ -15,6 +15,7 @@ import (
 	"gatehouse/server/config"
 	"gatehouse/server/guard"
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
 )
 
@@ -38,9 +39,7 @@ func (h *house) exhaust(path, username string) {
 // TestStrangersAndTheOwner: a stranger's guesses keep the owner out of the account only
 // in networks where the owner never logged in.
 func TestStrangersAndTheOwner(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	slapd := ldaptest.Start(t)
 	for _, way := range []struct{ path, username, password string }{
 		{userpassPath, alice, password},
@@ -126,9 +125,7 @@ func TestParallelGuessesAtHome(t *testing.T) {
 // TestHomesTellNothing: for any guess from any network, a user who has logged in from
 // there gets the same answer as a name that nobody has.
 func TestHomesTellNothing(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	addresses := []string{"198.51.100.7", "198.51.100.8", "203.0.113.66", "192.0.2.1", "2001:db8:1::1"}
 	for seed := range uint64(20) {
 		h := newHouse(t, roomy)

@@ -61,11 +61,7 @@ func (h *aged) sweep() {
 // await waits for an event, which is written after the change that it reports.
 func (h *aged) await(action string) {
 	h.Helper()
-	for end := time.Now().Add(patience); len(h.told(action)) == 0; time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			h.Fatalf("there is no event %s", action)
-		}
-	}
+	must.Happen(h, "an event "+action, func() bool { return len(h.told(action)) > 0 })
 }
 
 // wantRevoked asks the store, because using a token would change its last use.

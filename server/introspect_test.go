@@ -12,6 +12,7 @@ import (
 	"gatehouse/server/api"
 	"gatehouse/server/config"
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest/must"
 )
 
 // introspected is what POST /api/introspect says of a token.
@@ -178,10 +179,7 @@ func TestIntrospectEvents(t *testing.T) {
 	events := func() (list []string) {
 		t.Helper()
 		h.token() // a change is written after what was noted before it
-		for e, err := range h.admin.Events(t.Context(), api.EventQuery{}) {
-			if err != nil {
-				t.Fatal(err)
-			}
+		for e := range must.All(h.admin.Events(t.Context(), api.EventQuery{}))(t) {
 			if e.Action == storage.ActionTokenIntrospect {
 				list = append(list, strings.Join([]string{e.Actor, e.Address, e.UID, e.Token, e.Detail}, " | "))
 			}

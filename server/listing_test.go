@@ -16,6 +16,7 @@ import (
 	"gatehouse/server/tokens"
 	"gatehouse/server/view"
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
 )
 
@@ -102,9 +103,7 @@ func TestListingIsCutOff(t *testing.T) {
 // TestSlowReaderHoldsNoTurn: clients that read nothing don't keep anybody from a listing,
 // not even their own user.
 func TestSlowReaderHoldsNoTurn(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	h := newHouse(t)
 	token := h.token()
 	h.hold(40_000) // more than the buffers of a connection take

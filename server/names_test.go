@@ -11,6 +11,7 @@ import (
 	"gatehouse/ldap/ldaptest"
 	"gatehouse/server/config"
 	"gatehouse/server/directory"
+	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
 )
 
@@ -20,9 +21,7 @@ func twoNames(c *config.Config) { c.LDAP.Filter = "(|(uid={username})(mail={user
 // TestNamesTellNothing: for any guess under any name, a name that means somebody gets the
 // same answer as one that means nobody, and costs the directory as many searches.
 func TestNamesTellNothing(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	slapd := ldaptest.Start(t)
 	bob := ldaptest.Person("bob")
 	for seed := range uint64(4) {

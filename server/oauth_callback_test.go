@@ -16,6 +16,7 @@ import (
 	"gatehouse/server/login"
 	"gatehouse/server/oauth/oauthtest"
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
 )
 
@@ -397,9 +398,7 @@ func TestBrowserSession(t *testing.T) {
 // TestBrowserByProvider is a whole login in a real browser, with a real provider on
 // another site: it tests cookies, redirects and the pages' own policy.
 func TestBrowserByProvider(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	const gate = "http://gate.example"
 	dex := oauthtest.StartDex(t, gate+"/login/dex/callback", "")
 	secret := filepath.Join(t.TempDir(), "secret")

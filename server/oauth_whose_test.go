@@ -8,6 +8,7 @@ import (
 
 	"gatehouse/server/config"
 	"gatehouse/server/oauth/oauthtest"
+	"gatehouse/storage/storagetest"
 )
 
 // An introspection endpoint that answers 400, as some do for an ID token posted by
@@ -101,9 +102,7 @@ func TestNoAddress(t *testing.T) {
 // An address that the provider does not call verified counts only with trust_email;
 // and when the provider does not say, as Entra ID does not, the log says that.
 func TestTrustEmail(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	const silent, no = "does not say that the address is verified", "has not verified the address"
 	for _, c := range []struct {
 		verified any // of the claim; nil: not sent
@@ -140,9 +139,7 @@ func TestTrustEmail(t *testing.T) {
 
 // trust_email works for each type of provider, and is reported.
 func TestTrustEmailEverywhere(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	for kind, scopes := range map[string][]string{"github": gitHubScopes, "gitlab": {"read_user"}, "google": {"openid", "email"}, "gitea": {"read:user"}} {
 		person := ada()
 		person.Emails[0].Verified = false

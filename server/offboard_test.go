@@ -36,10 +36,7 @@ func (h *house) tokenStates(uid string) map[string]int {
 	if uid != "" {
 		q.Filters = api.Where("user", uid)
 	}
-	for t, err := range h.admin.Tokens(h.Context(), q) {
-		if err != nil {
-			h.Fatal(err)
-		}
+	for t := range must.All(h.admin.Tokens(h.Context(), q))(h) {
 		states[t.State]++
 	}
 	return states

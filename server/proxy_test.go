@@ -78,9 +78,7 @@ var proxies = []struct {
 // TestProxies puts each proxy in front of an application, and Gatehouse beside. The gate's
 // own loop answers all that they ask.
 func TestProxies(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	for i, p := range proxies {
 		t.Run(p.name, func(t *testing.T) {
 			program := needProxy(t, i)

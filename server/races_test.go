@@ -8,15 +8,14 @@ import (
 	"testing"
 
 	"gatehouse/server/api"
+	"gatehouse/storage/storagetest"
 )
 
 // TestRaces ends a credential while it is being used. A request from before the end gets
 // 200, and a request after the end was answered is refused. In between either may happen,
 // and nothing else.
 func TestRaces(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	h := newHouse(t)
 	type race struct {
 		use, end func() *ask // end: nil for one that end2 makes
@@ -122,9 +121,7 @@ func TestRaces(t *testing.T) {
 // TestRotationRace rotates a token over and over, with the newest secret, while the token
 // is used: at every moment the latest secret works.
 func TestRotationRace(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	h := newHouse(t)
 	made := h.create(`{}`)
 	var newest atomic.Pointer[string]

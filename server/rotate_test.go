@@ -28,10 +28,7 @@ func (h *house) rotate(id, with, body string) string {
 // happened counts the events of an action.
 func (h *house) happened(action string) (n int) {
 	h.Helper()
-	for e, err := range h.admin.Events(h.Context(), api.EventQuery{}) {
-		if err != nil {
-			h.Fatal(err)
-		}
+	for e := range must.All(h.admin.Events(h.Context(), api.EventQuery{}))(h) {
 		if e.Action == action {
 			n++
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/dgraph-io/badger/v4/options"
 
 	"gatehouse/server/route"
+	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
 )
 
@@ -110,9 +111,7 @@ func TestPanic(t *testing.T) {
 // TestDamage flips a byte in one kind of record after another, and sends all requests
 // that read it: the answer is 503, without a word of the cause.
 func TestDamage(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	for kind, asks := range map[byte]func(h *house, token, cookie string) []*ask{
 		't': func(h *house, token, cookie string) []*ask {
 			return []*ask{

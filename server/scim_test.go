@@ -165,10 +165,7 @@ func TestSCIMShapes(t *testing.T) {
 func (h *scimHouse) eventText() string {
 	h.Helper()
 	var out strings.Builder
-	for e, err := range h.admin.Events(h.Context(), api.EventQuery{}) {
-		if err != nil {
-			h.Fatal(err)
-		}
+	for e := range must.All(h.admin.Events(h.Context(), api.EventQuery{}))(h) {
 		fmt.Fprintln(&out, e.Action, e.Actor, e.Detail)
 	}
 	return out.String()

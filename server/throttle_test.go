@@ -12,6 +12,7 @@ import (
 
 	"gatehouse/server/config"
 	"gatehouse/server/guard"
+	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
 )
 
@@ -75,9 +76,7 @@ func TestSuccessForgets(t *testing.T) {
 
 // TestSpellings: ten spellings of one name share a bucket, also with the right name.
 func TestSpellings(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	spellings := []string{
 		"alice@example.com", "ALICE@EXAMPLE.COM", "Alice@Example.com", " alice@example.com", "alice@example.com\t",
 		"ａｌｉｃｅ@example.com", "ＡＬＩＣＥ＠ＥＸＡＭＰＬＥ．ＣＯＭ", "alice＠example.com", "\u00a0alice@example.com\u3000", "ALI\u212d\u0045@example.com",
@@ -173,9 +172,7 @@ func together(n int, f func(i int) int) <-chan int {
 }
 
 func TestAddressLimit(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	h := newHouse(t)
 	fail := func(n int, from string) answer {
 		return h.ask("POST", userpassPath).from(from).form(fmt.Sprintf("username=u%d@example.com&password=x", n)).send()
@@ -210,9 +207,7 @@ func TestAddressLimit(t *testing.T) {
 // TestAddressLimits: in the first minute, as many get through as the configuration
 // allows.
 func TestAddressLimits(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	for _, limit := range []int{1, 2, 7, 61, 1000} {
 		h := newHouse(t, func(c *config.Config) { c.Logins.AddressFailures = limit })
 		for n := range limit {
@@ -256,9 +251,7 @@ func TestClientLeaves(t *testing.T) {
 // TestNetworkLimits: many networks of IPv6 give a client no more guesses than the largest
 // of them allows, and neighbours outside it are left alone.
 func TestNetworkLimits(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	const limit = 3
 	for name, c := range map[string]struct {
 		from func(i int) string // the address of attempt i

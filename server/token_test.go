@@ -11,6 +11,7 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/server/config"
+	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
 )
 
@@ -171,10 +172,7 @@ func TestRevokeByTokenAlone(t *testing.T) {
 // adminToken finds a token in the administration's listing.
 func adminToken(h *house, id string) api.Token {
 	h.Helper()
-	for tk, err := range h.admin.Tokens(context.Background(), api.TokenQuery{Revoked: true}) {
-		if err != nil {
-			h.Fatal(err)
-		}
+	for tk := range must.All(h.admin.Tokens(context.Background(), api.TokenQuery{Revoked: true}))(h) {
 		if tk.ID == id {
 			return tk
 		}
@@ -201,9 +199,7 @@ func TestExpiryToTheMillisecond(t *testing.T) {
 }
 
 func TestAddresses(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	for _, c := range []struct {
 		list, from string
 		passes     bool

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
 )
 
@@ -125,9 +126,7 @@ func harms() (list []harm) {
 // and nothing that had ended is valid again, as far as the ends can still be
 // read.
 func TestAdvice(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	clock := newClock()
 	opts := timed(t, clock)
 	opts.Segment = 8 << 10

@@ -23,10 +23,7 @@ import (
 
 func eventsOf(t *testing.T, s *Store) (list []string) {
 	t.Helper()
-	for e, err := range s.Audit().Events(t.Context(), 0, false) {
-		if err != nil {
-			t.Fatal(err)
-		}
+	for e := range must.All(s.Audit().Events(t.Context(), 0, false))(t) {
 		list = append(list, fmt.Sprint(e.Sequence, " ", e.Time, " ", e.Actor, " ", e.Action, " ", e.UID, e.Token))
 	}
 	return list
@@ -290,7 +287,7 @@ func TestBackupWhileBehind(t *testing.T) {
 	_, live := create(t, s, alice)
 	full := shortOf(s)
 	full.Store(true)
-	await(t, "a short disk", func() bool { return s.space.Short() != nil })
+	must.Happen(t, "a short disk", func() bool { return s.space.Short() != nil })
 	must.Get(s.RevokeTokens(admin, id))(t)
 	if s.index.Behind() == nil {
 		t.Fatal("the index is not behind")

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gatehouse/storage/index"
+	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
 )
 
@@ -34,7 +35,7 @@ func (c *Child) Import(b Batch, _ *None) error {
 // slow machine.
 func flushed(t *testing.T, dir string) {
 	t.Helper()
-	eventually(t, "the end of the flushes", func() bool {
+	must.Happen(t, "the end of the flushes", func() bool {
 		logs := must.Get(filepath.Glob(filepath.Join(dir, "store", "index", "*.mem")))(t)
 		return len(logs) <= 1
 	})
@@ -44,9 +45,7 @@ func flushed(t *testing.T, dir string) {
 // compactions wait. They also wait after a kill, when the store is opened on the
 // same full disk. The flushes can't wait, but they are over by then.
 func TestDiskFillsDuringCompactions(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	disk := tmpfs(t, 2*fullDisk)
 	dir := filepath.Join(disk, "data")
 	f := newFiller(t, disk)
@@ -94,7 +93,7 @@ func TestDiskFillsDuringCompactions(t *testing.T) {
 			t.Errorf("create on a full disk: got %v, want ErrNoSpace", err)
 		}
 		f.free(t)
-		eventually(t, "a creation", func() bool { return create() == nil })
+		must.Happen(t, "a creation", func() bool { return create() == nil })
 	}
 	c.stop()
 }
@@ -102,9 +101,7 @@ func TestDiskFillsDuringCompactions(t *testing.T) {
 // While a compaction waits for the disk, the store can be closed, and opened
 // again as after a kill.
 func TestCloseWhileACompactionWaits(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	dir := t.TempDir()
 	var secrets []string
 	for waits := false; !waits; {

@@ -265,9 +265,7 @@ var restores = flag.Uint64("restores", 1, "how many series of restores TestEndsS
 // Backups are restored over each other's stores in any order. What one of the
 // stores knew to have ended stays ended.
 func TestEndsSurviveRestores(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	for seed := range *restores {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			clock := newClock()

@@ -49,10 +49,7 @@ func asked(t *testing.T, s *Store) string {
 		fmt.Fprintln(&b, *p)
 	}
 	for by := range Order(4) {
-		for u, err := range s.Users(UserFilter{Order: by, Limit: 5}) {
-			if err != nil {
-				t.Fatal(err)
-			}
+		for u := range must.All(s.Users(UserFilter{Order: by, Limit: 5}))(t) {
 			fmt.Fprintln(&b, by, u.ID, u.Tokens)
 		}
 	}

@@ -21,6 +21,7 @@ import (
 	"gatehouse/storage/index"
 	"gatehouse/storage/marks"
 	"gatehouse/storage/record"
+	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
 )
 
@@ -156,10 +157,7 @@ func wantFormer(t *testing.T, s *Store, v formerStore, whole bool) {
 		}
 	}
 	events := 0
-	for e, err := range s.Audit().Events(t.Context(), 0, false) {
-		if err != nil {
-			t.Fatal(err)
-		}
+	for e := range must.All(s.Audit().Events(t.Context(), 0, false))(t) {
 		if e.Sequence <= v.Last {
 			events++
 		}
@@ -250,9 +248,7 @@ func TestUnknownFormat(t *testing.T) {
 // new number. The journal and the format stay as they were: the program that made
 // the store can open it again.
 func TestUnknownRecords(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	v := formerOf(t)
 	id := must.Get(ParseID(v.Tokens[0].ID))(t)
 	for name, k := range map[string][]byte{

@@ -17,6 +17,7 @@ import (
 
 	"gatehouse/storage/disk"
 	"gatehouse/storage/index"
+	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
 )
 
@@ -299,9 +300,7 @@ func (c *crowd) more(t *testing.T, what string, counter *atomic.Int64, n int64) 
 // process, not verification, not revocation. Revoked tokens stay revoked after
 // a kill, and when there is space again everything works.
 func TestFullDisk(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	fast := func(f *filler, _ string) { f.fill(1<<20, 0) }
 	for _, c := range []struct {
 		name string
@@ -370,9 +369,9 @@ func testFullDisk(t *testing.T, fill func(f *filler, dir string), stopped, race 
 	c.audit(t)
 
 	f.free(t)
-	eventually(t, "a creation", func() bool { return c.create(true) == nil })
+	must.Happen(t, "a creation", func() bool { return c.create(true) == nil })
 	behind := true
-	eventually(t, "an index that is not behind", func() bool { return c.call("Behind", None{}, &behind) == nil && !behind })
+	must.Happen(t, "an index that is not behind", func() bool { return c.call("Behind", None{}, &behind) == nil && !behind })
 	c.revoke(0)
 	c.audit(t)
 	c.stop()
@@ -380,15 +379,6 @@ func testFullDisk(t *testing.T, fill func(f *filler, dir string), stopped, race 
 	c.child = startChild(t, dir)
 	c.audit(t)
 	c.stop()
-}
-
-func eventually(t *testing.T, what string, fn func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !fn(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("no %s in %v", what, patience)
-		}
-	}
 }
 
 // A backup needs no room on the disk of the store: a full disk may be the reason for
@@ -406,7 +396,7 @@ func TestBackupOfAFullDisk(t *testing.T) {
 	<-s.Counted()
 	full := newFiller(t, disk)
 	full.grab(disk)
-	await(t, "a short disk", func() bool { return s.space.Short() != nil })
+	must.Happen(t, "a short disk", func() bool { return s.space.Short() != nil })
 	wantLive(t, s, live)
 	must.Get(s.RevokeTokens(admin, dead))(t)
 	running := backupOf(t, s)
@@ -439,9 +429,7 @@ func TestBackupOfAFullDisk(t *testing.T) {
 // After a kill Badger makes tables from its logs as it opens the index. If the disk
 // has no room for them, the opening returns an error and the process does not die.
 func TestOpenOnAFullDisk(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	for _, c := range []struct {
 		name  string
 		taken bool // also fill the space that the logs reserve but do not use

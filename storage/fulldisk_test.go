@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"gatehouse/storage/disk"
 	"gatehouse/storage/storagetest"
@@ -29,15 +28,6 @@ func shortOf(s *Store) *atomic.Bool {
 	return full
 }
 
-func await(t *testing.T, what string, fn func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !fn(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s did not happen within %v", what, patience)
-		}
-	}
-}
-
 // The use of a secret that a rotation has ended is an event. If the disk has no
 // room for the event, it is logged.
 func TestNoteOnFullDisk(t *testing.T) {
@@ -49,7 +39,7 @@ func TestNoteOnFullDisk(t *testing.T) {
 	other, _ := create(t, s, alice)
 	must.Get2(s.RotateToken(admin, id, 0, ByUser))(t)
 	full.Store(true)
-	await(t, "a short disk", func() bool { return s.space.Short() != nil })
+	must.Happen(t, "a short disk", func() bool { return s.space.Short() != nil })
 	if _, err := s.Authenticate(old, Origin{Address: netip.MustParseAddr("192.0.2.1")}); !errors.Is(err, ErrRefused) {
 		t.Fatalf("got %v, want ErrRefused", err)
 	}
@@ -99,10 +89,7 @@ func (b behind) checkTokens(t *testing.T, s *Store) {
 		t.Errorf("alice: got %+v, %v", info, err)
 	}
 	revoked := 0
-	for tok, err := range s.Tokens(TokenFilter{Revoked: true}) {
-		if err != nil {
-			t.Fatal(err)
-		}
+	for tok := range must.All(s.Tokens(TokenFilter{Revoked: true}))(t) {
 		if tok.Revoked != 0 {
 			revoked++
 		}
@@ -124,10 +111,7 @@ func (b behind) checkUsers(t *testing.T, s *Store) {
 		t.Errorf("carol: got %v, want ErrNoUser", err)
 	}
 	var uids []string
-	for info, err := range s.Users(UserFilter{Order: ByName}) {
-		if err != nil {
-			t.Fatal(err)
-		}
+	for info := range must.All(s.Users(UserFilter{Order: ByName}))(t) {
 		uids = append(uids, info.UID)
 	}
 	if !slices.Equal(uids, []string{"alice@example.com", "bob@example.com"}) {
@@ -170,7 +154,7 @@ func TestIndexBehind(t *testing.T) {
 	before, endBefore := must.Get2(s.index.Begin())(t) // a view that began before the disk was full
 
 	full.Store(true)
-	await(t, "a short disk", func() bool { return s.space.Short() != nil })
+	must.Happen(t, "a short disk", func() bool { return s.space.Short() != nil })
 	if n, err := s.RevokeTokens(admin, dead); n != 1 || err != nil {
 		t.Fatal(n, err)
 	}
@@ -182,7 +166,7 @@ func TestIndexBehind(t *testing.T) {
 	t.Run("killed", func(t *testing.T) { b.check(t, open(t, copyDir(t, dir))) })
 
 	full.Store(false)
-	await(t, "catching up", func() bool { return s.Writable() == nil })
+	must.Happen(t, "catching up", func() bool { return s.Writable() == nil })
 	b.check(t, s)
 	must.Do(t, s.RenameToken(admin, dead, "dead"))
 	if tok, err := s.reads.At(during).Token(dead); tok.Revoked == 0 || err != nil {
@@ -210,7 +194,7 @@ func TestBatchWhileBehind(t *testing.T) {
 	u := addUser(t, s, "alice@example.com")
 	id, secret := create(t, s, u)
 	full.Store(true)
-	await(t, "a short disk", func() bool { return s.space.Short() != nil })
+	must.Happen(t, "a short disk", func() bool { return s.space.Short() != nil })
 	must.Do(t, s.DisableUser(admin, u.UID))
 	var batch []func()
 	ask := func(fn func(t *tx) error) {
@@ -246,6 +230,6 @@ func TestBatchWhileBehind(t *testing.T) {
 	}
 	wantDead(t, s, secret)
 	full.Store(false)
-	await(t, "catching up", func() bool { return s.Writable() == nil })
+	must.Happen(t, "catching up", func() bool { return s.Writable() == nil })
 	wantDead(t, s, secret)
 }

@@ -15,6 +15,7 @@ import (
 	"gatehouse/storage/index"
 	"gatehouse/storage/read"
 	"gatehouse/storage/record"
+	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
 )
 
@@ -84,9 +85,7 @@ func TestReplayTurnsNoUseBack(t *testing.T) {
 // TestFilesOfTheIndex flips a bit in each of Badger's files: after a clean stop
 // and after a kill every answer is right, at once.
 func TestFilesOfTheIndex(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	dir := t.TempDir()
 	s := open(t, dir)
 	u := addUser(t, s, "alice@example.com")
@@ -141,9 +140,7 @@ func TestBirthAgain(t *testing.T) {
 // TestCheckpointOfTheDayBefore: a store that is restarted every hour gets its
 // checkpoint.
 func TestCheckpointOfTheDayBefore(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	t.Parallel()
 	dir := t.TempDir()
 	at := time.Now()

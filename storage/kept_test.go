@@ -39,10 +39,7 @@ func TestKeptFromTheStart(t *testing.T) {
 		t.Fatal("waited a minute for what queries ask for")
 	}
 	var all []Token
-	for tk, err := range c.Tokens(TokenFilter{Revoked: true}) {
-		if err != nil {
-			t.Fatal(err)
-		}
+	for tk := range must.All(c.Tokens(TokenFilter{Revoked: true}))(t) {
 		all = append(all, tk)
 	}
 	c.index.Shut()

@@ -113,10 +113,7 @@ func TestRotateKilled(t *testing.T) {
 func actions(t *testing.T, s *Store, kind string) (list []string) {
 	t.Helper()
 	must.Do(t, s.change(admin, func(*tx) error { return nil })) // after what was noted before
-	for e, err := range s.Audit().Events(t.Context(), 0, false) {
-		if err != nil {
-			t.Fatal(err)
-		}
+	for e := range must.All(s.Audit().Events(t.Context(), 0, false))(t) {
 		if strings.HasPrefix(e.Action, kind+".") {
 			list = append(list, e.Action)
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
+	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
 )
 
@@ -89,9 +90,7 @@ func operations(t *testing.T) int {
 //
 // GATEHOUSE_TEST_OPERATIONS=1000000 runs the long form.
 func TestLinearizable(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	want := operations(t)
 	const phases = 8
 	r := &recorder{start: time.Now()}

@@ -23,9 +23,7 @@ func oneOfEach(t *testing.T, opts Options, clock *storagetest.Clock) (dir string
 // would put an empty store in its place. It opens with everything, or is refused
 // with advice, and the remaining files stay.
 func TestRemainsOfAStore(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	clock := newClock()
 	opts := timed(t, clock)
 	dir, want, secrets := oneOfEach(t, opts, clock)

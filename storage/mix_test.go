@@ -60,10 +60,7 @@ func answersOf(t *testing.T, s *Store, secrets []string) (m answers) {
 			m.uses[v.ID], m.used[v.ID] = v.Usage.Uses, v.LastUsed
 		}
 	}
-	for e, err := range s.Audit().Events(t.Context(), 0, false) {
-		if err != nil {
-			t.Fatal(err)
-		}
+	for e := range must.All(s.Audit().Events(t.Context(), 0, false))(t) {
 		if e.Action == ActionTokenStale {
 			continue // caused by asking
 		}
@@ -258,9 +255,7 @@ func wantRight(t *testing.T, dir string, opts Options, want answers, secrets []s
 // A store that is combined from the files of two moments matches its journal, or
 // is refused: neither one file nor two that agree override the log.
 func TestMixedGenerations(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	for _, prune := range []bool{false, true} {
 		t.Run(fmt.Sprintf("pruned %t", prune), func(t *testing.T) {
 			clock := newClock()
@@ -284,9 +279,7 @@ func TestMixedGenerations(t *testing.T) {
 // The same holds for the two stores after a restore: they share their history up
 // to the backup, and then each has its own.
 func TestMixedLineages(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	clock := newClock()
 	opts := timed(t, clock)
 	_, before, secrets, backup := twoGenerations(t, opts, clock, false)
@@ -343,9 +336,7 @@ func most(a, b map[ID]int64) map[ID]int64 {
 // on since. It must not make a missing journal begin again, and must not keep an
 // old index.
 func TestRestoredMark(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	clock := newClock()
 	opts := timed(t, clock)
 	older, newer, secrets, _ := twoGenerations(t, opts, clock, false)

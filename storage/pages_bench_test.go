@@ -55,10 +55,7 @@ func benchName(n int) string {
 func benchRows[T any](b *testing.B, list func() iter.Seq2[T, error]) {
 	rows := 0
 	for b.Loop() {
-		for _, err := range list() {
-			if err != nil {
-				b.Fatal(err)
-			}
+		for range must.All(list())(b) {
 			rows++
 		}
 	}

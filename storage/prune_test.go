@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"testing"
 
+	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
 )
 
@@ -13,9 +14,7 @@ import (
 // maximum size, records what was dropped, and a rebuild still restores
 // everything.
 func TestAuditLogHasABound(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	dir := t.TempDir()
 	o := Options{MostEvents: 1 << 20, Segment: 64 << 10, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
 	s := openWith(t, dir, o)
@@ -32,10 +31,7 @@ func TestAuditLogHasABound(t *testing.T) {
 		t.Errorf("the audit log takes %d bytes, want at most %d", got, most)
 	}
 	first, told := uint64(0), ""
-	for e, err := range s.Audit().Events(context.Background(), 0, false) {
-		if err != nil {
-			t.Fatal(err)
-		}
+	for e := range must.All(s.Audit().Events(context.Background(), 0, false))(t) {
 		if first == 0 {
 			first = e.Sequence
 		}

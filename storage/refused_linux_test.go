@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
 )
 
@@ -69,9 +70,7 @@ func systemStores(t *testing.T) (dirs map[string]string, tokens []Made) {
 // anyway, or returns the system's error without advice to restore a backup. Nothing is
 // lost: the next start finds everything, and need not build the index again.
 func TestRefusedWhileOpening(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	if _, err := exec.LookPath("strace"); err != nil {
 		if os.Getenv("CI") == "true" {
 			t.Fatal("strace is missing")
@@ -144,9 +143,7 @@ func refusedWhileOpening(t *testing.T, from, file, inject string, tokens []Made)
 // TestFewFilesWhileOpening opens a store with every limit of open files that is too low,
 // up to the first one that suffices.
 func TestFewFilesWhileOpening(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	dirs, _ := systemStores(t)
 	for after, dir := range dirs {
 		for limit := 6; ; limit++ {

@@ -16,6 +16,7 @@ import (
 	"gatehouse/storage/index"
 	"gatehouse/storage/journal"
 	"gatehouse/storage/record"
+	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
 	"gatehouse/storage/table"
 	"gatehouse/storage/uses"
@@ -136,9 +137,7 @@ func TestUseBeforeRecovery(t *testing.T) {
 // when the log has another segment, and when an earlier version named in the table's
 // file the segment that it had not counted.
 func TestStopLeavesUsesOnce(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	for name, change := range map[string]func(t *testing.T, s *Store){
 		"a shard that does not verify": func(t *testing.T, s *Store) { flip(t, s.path("table")) },
 		"another segment": func(t *testing.T, s *Store) {

@@ -59,9 +59,7 @@ func keysOf(t *testing.T, s *Store, v Token) (kinds string) {
 // stays. This also holds when its uses were not yet written, and through restarts and
 // the restore of a backup in which the token is live.
 func TestRevokedAreDropped(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	dir, c := t.TempDir(), newClock()
 	s := openWith(t, dir, timed(t, c))
 	u := addUser(t, s, "alice@example.com")
@@ -146,9 +144,7 @@ func TestUsesOfDropped(t *testing.T) {
 // TestSurplusIsFound: the store drops the records by itself. The next checkpoint
 // finds those from before the start.
 func TestSurplusIsFound(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	c := newClock()
 	dir := t.TempDir()
 	s := openWith(t, dir, timed(t, c))

@@ -15,6 +15,7 @@ import (
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
 	"gatehouse/storage/sealed"
+	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
 	"gatehouse/storage/table"
 )
@@ -169,9 +170,7 @@ func TestBehindUses(t *testing.T) {
 // Tables that checkpoints write during many changes are as good as the table of
 // a stop.
 func TestBehindMeanwhile(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	dir := t.TempDir()
 	opts := timed(t, newClock())
 	s := openWith(t, dir, opts)

@@ -218,10 +218,7 @@ func TestSeen(t *testing.T) {
 func compareUsage(t *testing.T, s *Store, models map[ID]*useModel, now int64) {
 	t.Helper()
 	<-s.Counted()
-	for tok, err := range s.Tokens(TokenFilter{}) {
-		if err != nil {
-			t.Fatal(err)
-		}
+	for tok := range must.All(s.Tokens(TokenFilter{}))(t) {
 		models[tok.ID].compare(t, "in a listing", tok, now)
 	}
 	for id, m := range models {

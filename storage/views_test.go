@@ -117,10 +117,7 @@ func (c *populace) filter() (f TokenFilter) {
 // naive computes a listing from the records alone.
 func (c *populace) naive(f TokenFilter) (want []ID) {
 	var list []Token
-	for t, err := range c.Tokens(TokenFilter{Revoked: true}) {
-		if err != nil {
-			c.Fatal(err)
-		}
+	for t := range must.All(c.Tokens(TokenFilter{Revoked: true}))(c) {
 		uid := record.Fold(c.UID(t.Owner))
 		switch {
 		case !f.Revoked && (t.Revoked != 0 || t.OwnerState == UserRemoved):
@@ -153,10 +150,7 @@ func (c *populace) naive(f TokenFilter) (want []ID) {
 func (c *populace) paged(f TokenFilter) (got []ID) {
 	for {
 		page := 0
-		for t, err := range c.Tokens(f) {
-			if err != nil {
-				c.Fatal(err)
-			}
+		for t := range must.All(c.Tokens(f))(c) {
 			got = append(got, t.ID)
 			if f.After = (Place{At: t.LastUsed, ID: t.ID}); f.Order == ByCreated {
 				f.After.At = t.Created
@@ -182,9 +176,7 @@ func rounds(n int) int {
 // with the records. At the same time the store changes, and the rows behind the
 // pages are merged again and again.
 func TestPages(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	c := newPopulace(t)
 	for n := range rounds(1500) {
 		c.step()
@@ -246,10 +238,7 @@ func (c *populace) checkUsers(n int) {
 	var got []UserInfo
 	for more := true; more; {
 		page := 0
-		for u, err := range c.Users(f) {
-			if err != nil {
-				c.Fatal(err)
-			}
+		for u := range must.All(c.Users(f))(c) {
 			got = append(got, UserInfo{User: User{UID: u.UID, Created: u.Created}, Tokens: u.Tokens, Stale: u.Stale, LastUsed: u.LastUsed})
 			f.After = UserPlace{At: key(u), UID: strings.ToUpper(u.UID)}
 			page++
@@ -268,9 +257,7 @@ func (c *populace) checkUsers(n int) {
 // touches is on exactly one page, no token is listed twice in a row, and no
 // token that was dead before the listing began is on a page.
 func TestPagesMeanwhile(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	c := newPopulace(t)
 	still, moving := c.ids[:60], c.ids[60:]
 	var stop atomic.Bool

@@ -30,7 +30,7 @@ func oneBatch(t *testing.T, s *Store, calls ...func()) {
 	defer close(release)
 	for n, call := range calls {
 		wg.Go(call)
-		await(t, "a change that waits", func() bool { return s.writer.Waiting() == n+1 })
+		must.Happen(t, "a change that waits", func() bool { return s.writer.Waiting() == n+1 })
 	}
 }
 
@@ -114,13 +114,13 @@ func TestRevokeTheLargestTokens(t *testing.T) {
 		t.Errorf("revoke what matches: got %d, %v, want %d", n, err, count/2)
 	}
 	full.Store(true)
-	await(t, "a short disk", func() bool { return s.space.Short() != nil })
+	must.Happen(t, "a short disk", func() bool { return s.space.Short() != nil })
 	before := slices.Clone(ids)
 	if n, err := s.RevokeTokens(admin, ids...); n != count/2 || err != nil || !slices.Equal(ids, before) {
 		t.Errorf("revoke by id: got %d, %v, want %d; the ids are as before: %v", n, err, count/2, slices.Equal(ids, before))
 	}
 	full.Store(false)
-	await(t, "an index that has caught up", func() bool { s.writer.Wake(); return s.index.Behind() == nil })
+	must.Happen(t, "an index that has caught up", func() bool { s.writer.Wake(); return s.index.Behind() == nil })
 	if err := s.index.Compare(); err != nil {
 		t.Error(err)
 	}

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gatehouse/ldap/ldaptest"
+	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
 )
 
@@ -26,9 +27,7 @@ import (
 // connections and sends no request, or never ends one. Others are served, and so is the
 // administration.
 func TestCrowdedOut(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	file := program(t)
 	hello := clientHello(t)
 	for _, c := range []struct {
@@ -112,9 +111,7 @@ func TestCrowdedOut(t *testing.T) {
 // TestOpenFiles: the soft limit of open files, which is kept low for programs that use
 // select, is raised to the hard one (by Go, to one less).
 func TestOpenFiles(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	file := program(t)
 	serve := serveOn(t, file)
 	cmd := exec.Command("sh", append([]string{"-c", `ulimit -S -n 100 && ulimit -H -n 300 && exec "$0" "$@"`}, serve.Args...)...)

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
-	"time"
 
 	"gatehouse/server/api"
 	"gatehouse/storage"
@@ -34,12 +33,7 @@ func TestCounted(t *testing.T) {
 	for _, tok := range made {
 		must.Get(store.Authenticate(string(store.Reveal(tok)), from))(t)
 	}
-	for end := time.Now().Add(patience); size(t, filepath.Join(dir, "store", "uses")) < 25*tokens; {
-		if time.Now().After(end) {
-			t.Fatal("the log of uses does not get them")
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	must.Happen(t, "uses in their log", func() bool { return size(t, filepath.Join(dir, "store", "uses")) >= 25*tokens })
 	// The store drops a segment of the log of uses once the index has its uses. A copy
 	// made during that could lack them in both, as no kill leaves it.
 	segments := func() []string {
@@ -55,10 +49,7 @@ func TestCounted(t *testing.T) {
 	c := must.Get(Dir{Path: killed, Messages: io.Discard}.Client(t.Context(), false))(t)
 	defer c.Close()
 	n := 0
-	for tok, err := range c.Tokens(t.Context(), api.TokenQuery{}) {
-		if err != nil {
-			t.Fatal(err)
-		}
+	for tok := range must.All(c.Tokens(t.Context(), api.TokenQuery{}))(t) {
 		if n++; tok.LastAddress != "192.0.2.1" {
 			t.Fatalf("token %d of the listing: last address %q", n, tok.LastAddress)
 		}

@@ -42,17 +42,11 @@ func (r *reader) leave(gone bool) {
 // idle waits until nothing waits to be written.
 func (l *Lines) idle(t *testing.T) {
 	t.Helper()
-	for end := time.Now().Add(5 * time.Minute); ; time.Sleep(time.Millisecond) {
+	must.Happen(t, "all lines written", func() bool {
 		l.mu.Lock()
-		n := len(l.waiting) + len(l.wake)
-		l.mu.Unlock()
-		if n == 0 {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatal("the lines are not written")
-		}
-	}
+		defer l.mu.Unlock()
+		return len(l.waiting)+len(l.wake) == 0
+	})
 }
 
 func TestLinesInOrder(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"gatehouse/ldap/ldaptest"
+	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
 )
 
@@ -20,9 +21,7 @@ import (
 // is not a readable, regular file. At once there is an error that names the file and says
 // what it is.
 func TestOddFiles(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	file := program(t)
 	const ldap = "[ldap]\nurls=[\"ldaps://l.example\"]\nbase_dn=\"dc=x\"\n"
 	const oauth = "[oauth.github]\ntype=\"github\"\nclient_id=\"x\"\n"

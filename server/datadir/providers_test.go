@@ -168,9 +168,7 @@ func beside(t *testing.T, file string, more ...string) (*gate, *oauthtest.Server
 
 // TestProviders tries the whole program beside providers.
 func TestProviders(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	file := program(t)
 	t.Run("killed while asking", func(t *testing.T) { killedWhileAsking(t, file) })
 	t.Run("killed often", func(t *testing.T) { killedOften(t, file) })

@@ -138,9 +138,7 @@ func (r *running) stop() {
 // TestLogReader: the server serves, and ends cleanly when it is told to, even if the
 // reader of its log is stuck or gone.
 func TestLogReader(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	file := program(t)
 	piped := func(t *testing.T, both bool) (*running, *os.File) {
 		out, in := must.Get2(os.Pipe())(t)
@@ -232,9 +230,7 @@ func fill(t *testing.T, pipe *os.File) {
 
 // TestSignals: only the signals that ask the server to end do so.
 func TestSignals(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	file := program(t)
 	cmd := serveOn(t, file)
 	r, _ := startPiped(t, cmd)
@@ -251,9 +247,7 @@ func TestSignals(t *testing.T) {
 // TestMemoryIsKept looks at the process from outside. There is no core file and no
 // debugger, but its own figures are still there.
 func TestMemoryIsKept(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	file := program(t)
 	cmd := serveOn(t, file)
 	if os.Geteuid() == 0 { // as it really runs: without root's rights
@@ -301,9 +295,7 @@ func giveAway(t *testing.T, file, dir string) {
 // TestHangup: at SIGHUP the configuration and the certificate are read again. An error
 // changes nothing, and is logged with its line.
 func TestHangup(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	file, dir := program(t), t.TempDir()
 	write := func(name, text string) {
 		t.Helper()

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
 )
 
@@ -30,9 +31,7 @@ func TestMain(m *testing.M) {
 // TestGatebench is a short run on a small store. It does not check how fast the gate was,
 // because a test's machine is busy.
 func TestGatebench(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	t.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin") // where nginx and haproxy are
 	for _, c := range []struct {
 		own    bool

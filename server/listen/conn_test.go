@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
 )
 
@@ -155,9 +156,7 @@ func TestAnswers(t *testing.T) {
 // The limits of a connection hold on a real server: a client that sends half a header, or
 // nothing, is let go; one that waits between two requests, or sends two at once, is not.
 func TestConnLimits(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	open := anyConnections(t)
 	handler := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
 	for what, c := range map[string]struct {

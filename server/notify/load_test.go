@@ -11,6 +11,7 @@ import (
 	"gatehouse/storage"
 	"gatehouse/storage/index"
 	"gatehouse/storage/notices"
+	"gatehouse/storage/storagetest/must"
 )
 
 // counted counts how often an index is read.
@@ -33,13 +34,13 @@ func TestIdle(t *testing.T) {
 	use := func(a string) {
 		t.Helper()
 		_, err := w.store.Authenticate(w.store.Reveal(v).Reveal(), storage.Origin{Address: netip.MustParseAddr(a)})
-		w.must(err)
+		must.Do(w, err)
 	}
 	told := func(want string) {
 		t.Helper()
 		var got []wording.Event
 		w.eventually(want, func() bool {
-			w.must(w.n.look())
+			must.Do(w, w.n.look())
 			got = append(got, h.events()...)
 			return len(got) > 0 && w.left() == 0
 		})
@@ -54,7 +55,7 @@ func TestIdle(t *testing.T) {
 		w.settled()
 		x.views = 0
 		for range 1000 {
-			w.must(w.n.look())
+			must.Do(w, w.n.look())
 		}
 		if x.views > 0 {
 			t.Errorf("the index was read %d times in 1000 looks", x.views)
@@ -94,7 +95,7 @@ func TestDeadTarget(t *testing.T) {
 		}
 	}
 	w.eventually("mail has told all", func() bool {
-		w.must(w.n.look())
+		must.Do(w, w.n.look())
 		bounded()
 		return len(mail.Mails()) == tokens
 	})
@@ -105,7 +106,7 @@ func TestDeadTarget(t *testing.T) {
 	w.open()
 	h.answer(http.StatusOK)
 	w.eventually("the webhook has told all", func() bool {
-		w.must(w.n.look())
+		must.Do(w, w.n.look())
 		bounded()
 		return w.left() == 0
 	})
@@ -136,20 +137,20 @@ func TestGiveUpTogether(t *testing.T) {
 		w.token(ada.ID, 2*day)
 	}
 	w.pass(day)
-	w.must(w.n.look())
+	must.Do(w, w.n.look())
 	q := w.n.queues[0]
 	w.eventually("the webhook fails", func() bool { return w.n.Figures()["webhook"].Failing })
 	q.mu.Lock()
 	q.failures = surelyDown
 	q.mu.Unlock()
-	w.must(w.n.look())
+	must.Do(w, w.n.look())
 	if n := w.n.Count.Outcomes()[Outcome{"webhook", GivenUp}]; n != 0 {
 		t.Fatalf("%d are given up", n)
 	}
 	w.pass(tryFor)
 	q.nudge()
 	w.eventually("all are given up", func() bool {
-		w.must(w.n.look())
+		must.Do(w, w.n.look())
 		return w.left() == 0
 	})
 	if n := w.n.Count.Outcomes()[Outcome{"webhook", GivenUp}]; n != 20 { // there was no room for the others
@@ -169,12 +170,12 @@ func TestManyFound(t *testing.T) {
 	for range tokens {
 		v := w.token(ada.ID, 0)
 		n, err := w.n.Found(v.ID, "build.log:1")
-		w.must(err)
+		must.Do(w, err)
 		found[v.ID] = storage.Found{Place: "build.log:1", Notice: n}
 	}
 	w.settled()
 	n, posted, err := w.store.RevokeFound(storage.Actor{Name: "test"}, found)
-	w.must(err)
+	must.Do(w, err)
 	w.n.Tell(posted)
 	if q := w.n.queues[0]; n != tokens || q.len() > most || w.left() != tokens {
 		t.Errorf("%d are revoked, %d notices wait, %d of them in memory; want %d, %d, and at most %d", n, w.left(), q.len(), tokens, tokens, most)
@@ -183,7 +184,7 @@ func TestManyFound(t *testing.T) {
 	w.close()
 	w.open() // at once, not after the pause
 	w.eventually("all are told", func() bool {
-		w.must(w.n.look())
+		must.Do(w, w.n.look())
 		return w.left() == 0
 	})
 	once := map[string]bool{}

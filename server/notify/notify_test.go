@@ -98,7 +98,7 @@ func (w *world) wantTypes(h *hook, want ...string) []wording.Event {
 func (w *world) pass(d time.Duration) {
 	w.Helper()
 	w.clock.Pass(d)
-	w.must(w.store.NoteBackup())
+	must.Do(w, w.store.NoteBackup())
 }
 
 func steps(list ...time.Duration) (all []config.Lifetime) {
@@ -142,10 +142,10 @@ func TestSteps(t *testing.T) {
 	told()
 	w.pass(time.Millisecond)
 	told(name(short) + " 7d")
-	w.must(w.store.DisableUser(storage.Actor{Name: "test"}, "ada@example.com"))
+	must.Do(w, w.store.DisableUser(storage.Actor{Name: "test"}, "ada@example.com"))
 	w.pass(6*day + time.Hour)
 	told()
-	w.must(w.store.EnableUser(storage.Actor{Name: "test"}, "ada@example.com"))
+	must.Do(w, w.store.EnableUser(storage.Actor{Name: "test"}, "ada@example.com"))
 	w.pass(2 * time.Hour)
 	told(name(short) + " 1d")
 	w.pass(20*day + 12*time.Hour) // past 7d and 1d of the long one
@@ -154,7 +154,7 @@ func TestSteps(t *testing.T) {
 	told()
 
 	_, err := w.store.RotateKey(storage.Actor{Name: "test"}, 5*day)
-	w.must(err)
+	must.Do(w, err)
 	told(name(endless) + " 7d")
 	w.clock.Move(365 * day) // by a wrong clock nothing ends
 	told()
@@ -211,7 +211,7 @@ func TestNetworks(t *testing.T) {
 	h.events()
 	events := 0
 	for e, err := range w.store.Audit().Events(context.Background(), 0, false) {
-		w.must(err)
+		must.Do(w, err)
 		if e.Action == storage.ActionTokenNetwork {
 			events++
 		}
@@ -229,7 +229,7 @@ func TestNetworksWait(t *testing.T) {
 	v := w.token(w.user("ada@example.com").ID, 0)
 	for _, a := range []string{"192.0.2.1", "203.0.113.7"} {
 		_, err := w.store.Authenticate(w.store.Reveal(v).Reveal(), storage.Origin{Address: netip.MustParseAddr(a)})
-		w.must(err)
+		must.Do(w, err)
 		w.clock.Pass(time.Second)
 	}
 	w.close()
@@ -245,7 +245,7 @@ func TestNetworksWait(t *testing.T) {
 		}
 	}
 	full(mostPending)
-	w.must(w.n.look())
+	must.Do(w, w.n.look())
 	if n := q.len(); n != mostPending {
 		t.Errorf("%d notices wait, want at most %d", n, mostPending)
 	}
@@ -262,10 +262,10 @@ func TestOvertaken(t *testing.T) {
 	revoked, kept := w.token(ada.ID, 2*day), w.token(ada.ID, 2*day)
 	h.answer(http.StatusServiceUnavailable)
 	w.pass(day)
-	w.must(w.n.look())
+	must.Do(w, w.n.look())
 	w.eventually("the webhook fails", func() bool { return w.n.Figures()["webhook"] == Figures{2, true} })
 	_, err := w.store.RevokeTokens(storage.Actor{Name: "test"}, revoked.ID)
-	w.must(err)
+	must.Do(w, err)
 	w.close()
 	h.answer(http.StatusOK)
 	w.open() // at once, not after the pause
@@ -349,7 +349,7 @@ func TestLasting(t *testing.T) {
 	w.open()
 	w.clock.Pass(10 * day)
 	look(hold)
-	w.must(w.store.NoteBackup())
+	must.Do(w, w.store.NoteBackup())
 	look(hold)
 	w.clock.Pass(3 * day)
 	look(hold, wording.BackupLate)
@@ -371,7 +371,7 @@ func TestQueues(t *testing.T) {
 	v := w.token(ada.ID, 2*day)
 	w.token(bob.ID, 2*day)
 	w.pass(day)
-	w.must(w.n.look())
+	must.Do(w, w.n.look())
 	w.eventually("mail does not wait for the webhook", func() bool { return len(mail.Mails()) == 1 })
 	w.eventually("it is given up", func() bool { return w.n.Figures()["mail"] == Figures{} })
 	if got := mail.Mails()[0]; got.To != "ada@example.com" || !strings.Contains(got.Data, v.ID.String()) || !strings.Contains(got.Data, "https://tokens.example.com") {
@@ -394,7 +394,7 @@ func TestQueues(t *testing.T) {
 	h.answer(http.StatusBadGateway)
 	w.token(ada.ID, 2*day)
 	w.pass(day)
-	w.must(w.n.look())
+	must.Do(w, w.n.look())
 	w.eventually("the webhook fails", func() bool { return count("webhook", Failed) > 0 })
 	w.pass(tryFor)
 	w.close()
@@ -414,7 +414,7 @@ func TestStopWaits(t *testing.T) {
 	w := newWorld(t, config.Notify{Webhook: h.URL, BeforeExpiry: steps(day)})
 	w.token(w.user("ada@example.com").ID, 2*day)
 	w.clock.Pass(day)
-	w.must(w.n.look())
+	must.Do(w, w.n.look())
 	w.eventually("it is under way", func() bool { h.mu.Lock(); defer h.mu.Unlock(); return len(h.got) == 1 })
 	time.AfterFunc(200*time.Millisecond, func() { close(h.hold) })
 	w.close()
@@ -431,7 +431,7 @@ func TestService(t *testing.T) {
 	w := newWorld(t, config.Notify{Command: program, SMTP: "smtp://" + mail.Address, From: "g@example.com", BeforeExpiry: steps(day)})
 	w.user("ada@example.com")
 	deploy, err := w.store.AddService(storage.Actor{Name: "test"}, "deploy", "ada@example.com", "", "")
-	w.must(err)
+	must.Do(w, err)
 	w.token(deploy.ID, 2*day)
 	w.clock.Pass(day)
 	w.settled()
@@ -439,15 +439,15 @@ func TestService(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 	w.token(deploy.ID, 2*day)
-	w.must(w.store.RemoveUser(storage.Actor{Name: "test"}, "ada@example.com"))
+	must.Do(w, w.store.RemoveUser(storage.Actor{Name: "test"}, "ada@example.com"))
 	w.clock.Pass(day)
 	w.settled()
 	text, err := os.ReadFile(got)
-	w.must(err)
+	must.Do(w, err)
 	var list []wording.Event
 	for line := range strings.Lines(string(text)) {
 		var e wording.Event
-		w.must(json.Unmarshal([]byte(line), &e))
+		must.Do(w, json.Unmarshal([]byte(line), &e))
 		list = append(list, e)
 	}
 	if len(mail.Mails()) != 1 || len(list) != 2 || list[0].Owner != "ada@example.com" || list[0].UID != "deploy@service" || list[1].Owner != "" {

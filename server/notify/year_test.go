@@ -49,23 +49,16 @@ func (w *world) options() storage.Options {
 	return storage.Options{Now: w.clock.Now, Boot: w.clock.Boot, BootID: "boot", Checkpoints: 1000 * day}
 }
 
-func (w *world) must(err error) {
-	w.Helper()
-	if err != nil {
-		w.Fatal(err)
-	}
-}
-
 // open opens the store, and lets a notifier work.
 func (w *world) open() {
 	w.Helper()
 	var err error
 	w.store, err = storage.Open(w.dir, w.options())
-	w.must(err)
+	must.Do(w, err)
 	w.n, err = New(w.cfg, "https://tokens.example.com", Needs{
 		Store: w.store, Log: slog.New(slog.NewTextHandler(w.log, nil)), Held: func() []Hold { return w.held },
 	})
-	w.must(err)
+	must.Do(w, err)
 	for _, q := range w.n.queues {
 		q.most = cmp.Or(w.most, q.most)
 	}
@@ -80,13 +73,13 @@ func (w *world) close() {
 	w.cancel()
 	w.workers.Wait()
 	w.n.close()
-	w.must(w.store.Close())
+	must.Do(w, w.store.Close())
 }
 
 // settled looks, and waits until all is told.
 func (w *world) settled() {
 	w.Helper()
-	w.must(w.n.look())
+	must.Do(w, w.n.look())
 	w.eventually("all is told", func() bool { return w.left() == 0 })
 }
 
@@ -118,14 +111,14 @@ func (w *world) eventually(what string, ok func() bool) {
 func (w *world) user(uid string) storage.User {
 	w.Helper()
 	u, err := w.store.AddUser(storage.Actor{Name: "test"}, uid, "", "")
-	w.must(err)
+	must.Do(w, err)
 	return u
 }
 
 func (w *world) token(owner storage.UserID, life time.Duration) storage.Token {
 	w.Helper()
 	t, _, err := w.store.CreateToken(storage.Actor{Name: "test"}, owner, storage.TokenSpec{Name: "nightly", Lifetime: life.Milliseconds()})
-	w.must(err)
+	must.Do(w, err)
 	return t
 }
 
@@ -196,11 +189,11 @@ func TestYear(t *testing.T) {
 		switch days++; {
 		case days == 150:
 			_, err := w.store.Snapshot(context.Background(), &backup)
-			w.must(err)
+			must.Do(w, err)
 		case days == 190: // forty days are lost, except for what was told
 			w.close()
 			_, err := storage.Restore(context.Background(), &backup, w.dir, w.options())
-			w.must(err)
+			must.Do(w, err)
 			w.open()
 		case days%60 == 0:
 			w.close()

@@ -7,14 +7,13 @@ import (
 	"time"
 
 	"gatehouse/server/oauth/oauthtest"
+	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
 )
 
 // TestDex asks a real provider of OpenID Connect.
 func TestDex(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	d := oauthtest.StartDex(t, callback, "")
 	p := must.Get(New(Config{
 		Name: "dex", Type: OIDC, URL: d.Issuer, Insecure: true,

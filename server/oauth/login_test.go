@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gatehouse/server/oauth/oauthtest"
+	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
 )
 
@@ -200,9 +201,7 @@ func TestKeysGone(t *testing.T) {
 // TestCodeWhoseFault: each answer of each type's token endpoint is about the code that a
 // browser brought, or it is the provider's fault or ours.
 func TestCodeWhoseFault(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	everyKind(t, func(t *testing.T, s *oauthtest.Server, scopes []string) {
 		retry := func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Retry-After", "60")

@@ -25,10 +25,7 @@ func BenchmarkQuery(b *testing.B) {
 	r := openBench(b, benchData(b))
 	b.Run("plain", func(b *testing.B) {
 		for b.Loop() {
-			for _, err := range r.Store.Tokens(storage.TokenFilter{}) {
-				if err != nil {
-					b.Fatal(err)
-				}
+			for range must.All(r.Store.Tokens(storage.TokenFilter{}))(b) {
 			}
 		}
 	})
@@ -112,10 +109,7 @@ func openBench(b *testing.B, dir string) query.Reader {
 func BenchmarkBeside(b *testing.B) {
 	r := openBench(b, benchData(b))
 	var secrets []string
-	for t, err := range r.Store.Tokens(storage.TokenFilter{Limit: 1000}) {
-		if err != nil {
-			b.Fatal(err)
-		}
+	for t := range must.All(r.Store.Tokens(storage.TokenFilter{Limit: 1000}))(b) {
 		secrets = append(secrets, r.Store.Reveal(t).Reveal())
 	}
 	home := storage.Origin{Address: netip.MustParseAddr("192.0.2.1")}
@@ -164,10 +158,7 @@ func heap() float64 {
 func benchPage(b *testing.B, r query.Reader, words string) {
 	b.Helper()
 	q := must.Get(parser().Tokens(nil, words))(b)
-	for _, err := range r.Tokens(b.Context(), q, query.Page{Limit: 100}) {
-		if err != nil {
-			b.Fatal(err)
-		}
+	for range must.All(r.Tokens(b.Context(), q, query.Page{Limit: 100}))(b) {
 	}
 }
 

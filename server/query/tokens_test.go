@@ -240,16 +240,11 @@ func (c *town) Tokens(ctx context.Context, q query.Tokens, p query.Page) func(fu
 // TestFilters compares each filter alone, in pairs and in threes with a naive reading of
 // all tokens: listed whole and by pages, in each order, counted, and found to be revoked.
 func TestFilters(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	c := newTown(t, 7, 700)
 	c.clock.Set(noon)
 	var all []storage.Token
-	for tk, err := range c.Store.Tokens(storage.TokenFilter{Revoked: true}) {
-		if err != nil {
-			t.Fatal(err)
-		}
+	for tk := range must.All(c.Store.Tokens(storage.TokenFilter{Revoked: true}))(t) {
 		all = append(all, tk)
 	}
 	seen := map[string]int{}
@@ -394,10 +389,7 @@ func TestUsers(t *testing.T) {
 		var got []string
 		for p := (storage.UserFilter{Order: storage.ByName}); ; {
 			n := 0
-			for u, err := range c.Reader.Users(t.Context(), q, p, 2) {
-				if err != nil {
-					t.Fatal(err)
-				}
+			for u := range must.All(c.Reader.Users(t.Context(), q, p, 2))(t) {
 				name, _, _ := strings.Cut(u.UID, "@")
 				got, p.After.UID = append(got, name), u.UID
 				n++

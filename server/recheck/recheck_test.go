@@ -553,9 +553,7 @@ func TestOtherClient(t *testing.T) {
 
 // TestDex: a real provider, which renews refresh tokens.
 func TestDex(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	d := oauthtest.StartDex(t, callback, "")
 	w := newTown(t, "oidc")
 	secret := filepath.Join(t.TempDir(), "secret")

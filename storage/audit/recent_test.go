@@ -50,10 +50,7 @@ func TestRecentGoesOn(t *testing.T) {
 	})
 	all := audit.About{Token: token}
 	var want []uint64
-	for e, err := range l.Events(t.Context(), 0, false) {
-		if err != nil {
-			t.Fatal(err)
-		}
+	for e := range must.All(l.Events(t.Context(), 0, false))(t) {
 		if all.Is(e) {
 			want = append(want, e.Sequence)
 		}

@@ -19,9 +19,7 @@ import (
 // clock is in doubt or they are many. Then they stay until somebody confirms it. The
 // bound on the size holds in any case.
 func TestRetention(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	doubt := errors.New("the clock is in doubt")
 	const day = 24 * time.Hour
 	for name, c := range map[string]struct {

@@ -12,6 +12,7 @@ import (
 
 	"gatehouse/storage/journal"
 	"gatehouse/storage/journal/journaltest"
+	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
 )
 
@@ -35,9 +36,7 @@ func aged(t testing.TB) (d *journaltest.Disk, last uint64) {
 // names the file and the sector. Nothing is lost silently, not even the end,
 // although the index says nothing (Known is 0).
 func TestFlipEveryBit(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	d, _ := aged(t)
 	names, _ := d.Names()
 	tried := 0
@@ -135,9 +134,7 @@ func flip(t testing.TB, path string, at int) {
 // Whole sectors and pages are lost, and files are cut short. The journal is
 // refused, or Known shows the loss, or only the end was lost.
 func TestLostSectors(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	d, last := aged(t)
 	names, _ := d.Names()
 	for _, name := range names[:3] {
@@ -228,9 +225,7 @@ func TestMixedSegments(t *testing.T) {
 // key. Every sector is in place, so the last batch must not pass for a torn one
 // either.
 func TestEdited(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	d, _ := aged(t)
 	names, _ := d.Names()
 	for _, name := range names[:3] {

@@ -3,6 +3,7 @@ package storagetest
 import (
 	"flag"
 	"os"
+	"testing"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,5 +20,13 @@ func InMemory() {
 	case os.Getenv("TMPDIR") != "", flag.Lookup("test.bench").Value.String() != "":
 	case unix.Statfs(dir, &at) == nil && at.Type == unix.TMPFS_MAGIC && at.Flags&unix.ST_NOEXEC == 0 && at.Bavail*uint64(at.Bsize) >= room:
 		os.Setenv("TMPDIR", dir)
+	}
+}
+
+// Slow skips a test that takes long if go test has the flag -short.
+func Slow(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"testing"
+
+	"gatehouse/storage/storagetest"
 )
 
 // TestMain lets the test binary act as the child of a test.
@@ -18,9 +20,7 @@ func TestMain(m *testing.M) {
 
 // short is a short run of the command.
 func short(t *testing.T, rounds int) *torture {
-	if testing.Short() {
-		t.Skip("takes long: not with -short")
-	}
+	storagetest.Slow(t)
 	t.Parallel() // these tests wait more than they compute
 	return newTorture(rounds, t.TempDir(), 1, t.Logf)
 }

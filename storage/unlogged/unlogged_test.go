@@ -311,12 +311,8 @@ func TestMemory(t *testing.T) {
 	}
 	m.Put("soon over", []byte("x"), time.Second)
 	must.Do(t, m.Save())
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
-		if v, err := recall().Get("soon over"); err != nil || v == nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("it is still there")
-		}
-	}
+	must.Happen(t, "its end", func() bool {
+		v, err := recall().Get("soon over")
+		return err != nil || v == nil
+	})
 }

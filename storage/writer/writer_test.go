@@ -8,7 +8,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"gatehouse/storage/clock"
 	"gatehouse/storage/disk"
@@ -19,6 +18,7 @@ import (
 	"gatehouse/storage/read"
 	"gatehouse/storage/record"
 	"gatehouse/storage/storagetest"
+	"gatehouse/storage/storagetest/must"
 	"gatehouse/storage/table"
 	"gatehouse/storage/writer"
 )
@@ -87,11 +87,7 @@ func (f *fixture) together(all ...func(*writer.Tx) error) (errs []error) {
 	errs = make([]error, len(all))
 	for n, fn := range all {
 		wg.Go(func() { errs[n] = f.Do(root, true, fn) })
-		for end := time.Now().Add(time.Minute); f.Waiting() != n+1; time.Sleep(time.Millisecond) {
-			if time.Now().After(end) {
-				f.t.Fatal("the change does not wait")
-			}
-		}
+		must.Happen(f.t, "a change that waits", func() bool { return f.Waiting() == n+1 })
 	}
 	close(release)
 	wg.Wait()
