@@ -45,7 +45,7 @@ func (s *Server) openedFile(w http.ResponseWriter, r *route.Request) error {
 		Revision  json.RawMessage `json:"revision"`
 		Path      *string         `json:"path"`
 	}
-	if err := body.JSON(r.Request, &in, false); err != nil {
+	if err := body.JSON(r.Request, &in); err != nil {
 		return err
 	}
 	f := storage.File{ID: canonical(in.ID), Revision: canonical(in.Revision)}

@@ -24,9 +24,11 @@ package admin
 
 import (
 	"log/slog"
+	"net/http"
 	"time"
 
 	"gatehouse/server/api"
+	"gatehouse/server/body"
 	"gatehouse/server/config"
 	"gatehouse/server/directory"
 	"gatehouse/server/guard"
@@ -81,21 +83,21 @@ func (a *Admin) Routes() []route.Route {
 
 		{Pattern: "GET /admin/users", Role: api.Auditor, Serve: a.users},
 		{Pattern: "GET /admin/users/count", Role: api.Auditor, Serve: a.userCount},
-		{Pattern: "POST /admin/users", Role: api.Admin, Serve: a.addUser},
+		{Pattern: "POST /admin/users", Role: api.Admin, Serve: read(body.JSON, a.addUser)},
 		{Pattern: "GET /admin/users/{uid}", Role: api.Auditor, Serve: a.user},
 		{Pattern: "DELETE /admin/users/{uid}", Role: api.Admin, Serve: a.removeUser},
-		{Pattern: "POST /admin/users/{uid}/password", Role: api.Operator, Serve: a.setPassword},
+		{Pattern: "POST /admin/users/{uid}/password", Role: api.Operator, Serve: read(body.JSON, a.setPassword)},
 		{Pattern: "POST /admin/users/{uid}/disable", Role: api.Operator, Serve: a.disableUser},
 		{Pattern: "POST /admin/users/{uid}/enable", Role: api.Operator, Serve: a.enableUser},
 		{Pattern: "POST /admin/users/{uid}/unlock", Role: api.Operator, Serve: a.unlock},
-		{Pattern: "POST /admin/users/{uid}/rename", Role: api.Operator, Serve: a.rename},
-		{Pattern: "POST /admin/users/{uid}/link", Role: api.Admin, Serve: a.link},
-		{Pattern: "POST /admin/users/{uid}/unlink", Role: api.Admin, Serve: a.unlink},
+		{Pattern: "POST /admin/users/{uid}/rename", Role: api.Operator, Serve: read(body.JSON, a.rename)},
+		{Pattern: "POST /admin/users/{uid}/link", Role: api.Admin, Serve: read(body.JSON, a.link)},
+		{Pattern: "POST /admin/users/{uid}/unlink", Role: api.Admin, Serve: read(body.JSON, a.unlink)},
 
 		{Pattern: "GET /admin/services", Role: api.Auditor, Serve: a.services},
-		{Pattern: "POST /admin/services", Role: api.Operator, Serve: a.addService},
+		{Pattern: "POST /admin/services", Role: api.Operator, Serve: read(body.JSON, a.addService)},
 		{Pattern: "GET /admin/services/{name}", Role: api.Auditor, Serve: a.service},
-		{Pattern: "POST /admin/services/{name}/transfer", Role: api.Operator, Serve: a.transferService},
+		{Pattern: "POST /admin/services/{name}/transfer", Role: api.Operator, Serve: read(body.JSON, a.transferService)},
 		{Pattern: "DELETE /admin/services/{name}", Role: api.Admin, Serve: a.removeService},
 
 		{Pattern: "GET /admin/offboard", Role: api.Auditor, Serve: a.held},
@@ -105,22 +107,22 @@ func (a *Admin) Routes() []route.Route {
 		{Pattern: "GET /admin/tokens/count", Role: api.Auditor, Serve: a.tokenCount},
 		{Pattern: "GET /admin/tokens/matching", Role: api.Auditor, Serve: a.matching},
 		{Pattern: "GET /admin/tokens/{id}", Role: api.Auditor, Serve: a.token},
-		{Pattern: "POST /admin/tokens", Role: api.Operator, Serve: a.createToken},
-		{Pattern: "POST /admin/tokens/revoke", Role: api.Operator, Serve: a.revoke},
-		{Pattern: "POST /admin/tokens/{id}/rotate", Role: api.Operator, Serve: a.rotateToken},
-		{Pattern: "POST /admin/tokens/{id}/rename", Role: api.Operator, Serve: a.renameToken},
-		{Pattern: "POST /admin/identify", Role: api.Auditor, Serve: a.identify},
-		{Pattern: "POST /admin/found", Role: api.Operator, Serve: a.found},
+		{Pattern: "POST /admin/tokens", Role: api.Operator, Serve: read(body.JSON, a.createToken)},
+		{Pattern: "POST /admin/tokens/revoke", Role: api.Operator, Serve: read(body.JSON, a.revoke)},
+		{Pattern: "POST /admin/tokens/{id}/rotate", Role: api.Operator, Serve: read(body.OptionalJSON, a.rotateToken)},
+		{Pattern: "POST /admin/tokens/{id}/rename", Role: api.Operator, Serve: read(body.JSON, a.renameToken)},
+		{Pattern: "POST /admin/identify", Role: api.Auditor, Serve: read(body.JSON, a.identify)},
+		{Pattern: "POST /admin/found", Role: api.Operator, Serve: read(body.JSON, a.found)},
 
-		{Pattern: "POST /admin/revocations", Role: api.Operator, Serve: a.revokeMatching},
+		{Pattern: "POST /admin/revocations", Role: api.Operator, Serve: read(body.JSON, a.revokeMatching)},
 		{Pattern: "POST /admin/revocations/{job}/stop", Role: api.Operator, Serve: a.stopRevocation},
 
 		{Pattern: "GET /admin/events", Role: api.Auditor, Serve: a.events},
 		{Pattern: "GET /admin/events/history", Role: api.Auditor, Serve: a.history},
 		{Pattern: "GET /admin/events/verify", Role: api.Auditor, Serve: a.verify},
 		{Pattern: "GET /admin/key", Role: api.Auditor, Not: api.Operator, Serve: a.keys},
-		{Pattern: "POST /admin/key/rotate", Role: api.Admin, Serve: a.rotateKey},
-		{Pattern: "POST /admin/notify/test", Role: api.Operator, Serve: a.testNotices},
+		{Pattern: "POST /admin/key/rotate", Role: api.Admin, Serve: read(body.OptionalJSON, a.rotateKey)},
+		{Pattern: "POST /admin/notify/test", Role: api.Operator, Serve: read(body.OptionalJSON, a.testNotices)},
 		{Pattern: "GET /admin/backup", Role: api.Operator, Serve: a.backup},
 		{Pattern: "POST /admin/backup", Role: api.Operator, Serve: a.noteBackup},
 	}
@@ -128,4 +130,15 @@ func (a *Admin) Routes() []route.Route {
 		list[i].Who, list[i].Class = route.ByPeer, route.Admin
 	}
 	return list
+}
+
+// read returns the handler of a route with a body. It decodes the body, and then calls serve.
+func read[T any](decode func(*http.Request, any) error, serve func(http.ResponseWriter, *route.Request, T) error) func(http.ResponseWriter, *route.Request) error {
+	return func(w http.ResponseWriter, r *route.Request) error {
+		var in T
+		if err := decode(r.Request, &in); err != nil {
+			return err
+		}
+		return serve(w, r, in)
+	}
 }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"gatehouse/server/api"
-	"gatehouse/server/body"
 	"gatehouse/server/query"
 	"gatehouse/server/reply"
 	"gatehouse/server/route"
@@ -77,11 +76,7 @@ type bulk struct {
 // revokeMatching serves POST /admin/revocations: it revokes all tokens that
 // match, and streams its progress. It stops when the client hangs up, or the server
 // ends; what was revoked by then stays revoked.
-func (a *Admin) revokeMatching(w http.ResponseWriter, r *route.Request) error {
-	var req api.BulkRevocation
-	if err := body.JSON(r.Request, &req, false); err != nil {
-		return err
-	}
+func (a *Admin) revokeMatching(w http.ResponseWriter, r *route.Request, req api.BulkRevocation) error {
 	q, err := a.parser(req.At).Tokens(req.Filters, req.Words)
 	if err != nil {
 		return err

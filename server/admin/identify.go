@@ -5,7 +5,6 @@ import (
 	"net/http"
 
 	"gatehouse/server/api"
-	"gatehouse/server/body"
 	"gatehouse/server/reply"
 	"gatehouse/server/route"
 	"gatehouse/storage"
@@ -14,11 +13,7 @@ import (
 // identify serves POST /admin/identify, for the command scan: which texts are tokens of
 // this installation, and their state. It does not count as a use of the tokens, and no
 // text is logged.
-func (a *Admin) identify(w http.ResponseWriter, r *route.Request) error {
-	var q api.Texts
-	if err := body.JSON(r.Request, &q, false); err != nil {
-		return err
-	}
+func (a *Admin) identify(w http.ResponseWriter, r *route.Request, q api.Texts) error {
 	if len(q.Texts) > api.MaxTexts {
 		return reply.Refuse(http.StatusBadRequest, "texts: at most %d at a time", api.MaxTexts)
 	}
@@ -40,11 +35,7 @@ func (a *Admin) identify(w http.ResponseWriter, r *route.Request) error {
 // found serves POST /admin/found, for scan --revoke: it revokes the tokens whose secret
 // was found. The secret of a suspended token would work again later, so that counts too.
 // A secret that a rotation ended says nothing about the present one.
-func (a *Admin) found(w http.ResponseWriter, r *route.Request) error {
-	var in api.Finds
-	if err := body.JSON(r.Request, &in, false); err != nil {
-		return err
-	}
+func (a *Admin) found(w http.ResponseWriter, r *route.Request, in api.Finds) error {
 	if len(in.Finds) > api.MaxFinds {
 		return reply.Refuse(http.StatusBadRequest, "finds: at most %d at a time", api.MaxFinds)
 	}

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"gatehouse/server/api"
-	"gatehouse/server/body"
 	"gatehouse/server/config"
 	"gatehouse/server/reply"
 	"gatehouse/server/route"
@@ -37,11 +36,7 @@ func (a *Admin) keys(w http.ResponseWriter, _ *route.Request) error {
 func number(n byte) string { return fmt.Sprintf("%02x", n) }
 
 // rotateKey serves POST /admin/key/rotate.
-func (a *Admin) rotateKey(w http.ResponseWriter, r *route.Request) error {
-	var in api.KeyRotation
-	if err := body.JSON(r.Request, &in, true); err != nil {
-		return err
-	}
+func (a *Admin) rotateKey(w http.ResponseWriter, r *route.Request, in api.KeyRotation) error {
 	var retire time.Duration
 	if in.RetireTokensAfter != "" {
 		var err error

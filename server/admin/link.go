@@ -11,7 +11,6 @@ import (
 
 	"gatehouse/ldap"
 	"gatehouse/server/api"
-	"gatehouse/server/body"
 	"gatehouse/server/oauth"
 	"gatehouse/server/reply"
 	"gatehouse/server/route"
@@ -20,11 +19,7 @@ import (
 
 // link serves POST /admin/users/{uid}/link. A subject that nobody has would stop the user
 // two sweeps later, so link looks it up now, if it can.
-func (a *Admin) link(w http.ResponseWriter, r *route.Request) error {
-	var in api.Link
-	if err := body.JSON(r.Request, &in, false); err != nil {
-		return err
-	}
+func (a *Admin) link(w http.ResponseWriter, r *route.Request, in api.Link) error {
 	u, err := a.store.User(r.PathValue("uid"))
 	if err != nil {
 		return err
@@ -41,11 +36,7 @@ func (a *Admin) link(w http.ResponseWriter, r *route.Request) error {
 }
 
 // unlink serves POST /admin/users/{uid}/unlink.
-func (a *Admin) unlink(w http.ResponseWriter, r *route.Request) error {
-	var in api.Identity
-	if err := body.JSON(r.Request, &in, false); err != nil {
-		return err
-	}
+func (a *Admin) unlink(w http.ResponseWriter, r *route.Request, in api.Identity) error {
 	return reply.NoContent(w, a.store.Unlink(r.Actor(), r.PathValue("uid"), identity(in)))
 }
 

@@ -5,18 +5,13 @@ import (
 	"net/mail"
 
 	"gatehouse/server/api"
-	"gatehouse/server/body"
 	"gatehouse/server/reply"
 	"gatehouse/server/route"
 )
 
 // testNotices serves POST /admin/notify/test: it sends a notice to each target, and returns
 // what they answered.
-func (a *Admin) testNotices(w http.ResponseWriter, r *route.Request) error {
-	var in api.NoticeTest
-	if err := body.JSON(r.Request, &in, true); err != nil {
-		return err
-	}
+func (a *Admin) testNotices(w http.ResponseWriter, r *route.Request, in api.NoticeTest) error {
 	if in.To != "" {
 		if one, err := mail.ParseAddress(in.To); err != nil || one.Address != in.To {
 			return reply.Refuse(http.StatusBadRequest, "to: write a mail address such as ada@example.com")

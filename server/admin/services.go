@@ -5,7 +5,6 @@ import (
 	"net/http"
 
 	"gatehouse/server/api"
-	"gatehouse/server/body"
 	"gatehouse/server/reply"
 	"gatehouse/server/route"
 	"gatehouse/storage"
@@ -63,11 +62,7 @@ func (a *Admin) showService(w http.ResponseWriter, uid string) error {
 }
 
 // addService serves POST /admin/services.
-func (a *Admin) addService(w http.ResponseWriter, r *route.Request) error {
-	var n api.NewService
-	if err := body.JSON(r.Request, &n, false); err != nil {
-		return err
-	}
+func (a *Admin) addService(w http.ResponseWriter, r *route.Request, n api.NewService) error {
 	if err := a.there(n.Owner, n.Successor); err != nil {
 		return err
 	}
@@ -92,11 +87,7 @@ func (a *Admin) there(uids ...string) error {
 }
 
 // transferService serves POST /admin/services/{name}/transfer.
-func (a *Admin) transferService(w http.ResponseWriter, r *route.Request) error {
-	var in api.Transfer
-	if err := body.JSON(r.Request, &in, false); err != nil {
-		return err
-	}
+func (a *Admin) transferService(w http.ResponseWriter, r *route.Request, in api.Transfer) error {
 	uid, err := serviceIn(r)
 	if err != nil {
 		return err

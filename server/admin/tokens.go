@@ -6,7 +6,6 @@ import (
 	"net/http"
 
 	"gatehouse/server/api"
-	"gatehouse/server/body"
 	"gatehouse/server/config"
 	"gatehouse/server/reply"
 	"gatehouse/server/route"
@@ -16,11 +15,7 @@ import (
 )
 
 // createToken serves POST /admin/tokens.
-func (a *Admin) createToken(w http.ResponseWriter, r *route.Request) error {
-	var req api.TokenRequest
-	if err := body.JSON(r.Request, &req, false); err != nil {
-		return err
-	}
+func (a *Admin) createToken(w http.ResponseWriter, r *route.Request, req api.TokenRequest) error {
 	spec, warning, err := tokens.Spec(a.Config().Tokens, tokens.Options{
 		Name: req.Name, ExpiresIn: req.ExpiresIn, Scopes: req.Scopes, Addresses: req.Addresses,
 	})
@@ -74,11 +69,7 @@ func mayProvision(r *route.Request) error {
 }
 
 // revoke serves POST /admin/tokens/revoke. It finds all the tokens before it revokes any.
-func (a *Admin) revoke(w http.ResponseWriter, r *route.Request) error {
-	var req api.Revocation
-	if err := body.JSON(r.Request, &req, false); err != nil {
-		return err
-	}
+func (a *Admin) revoke(w http.ResponseWriter, r *route.Request, req api.Revocation) error {
 	ids := make([]storage.ID, 0, len(req.IDs))
 	for _, text := range req.IDs {
 		id, err := a.store.FindToken(text)
@@ -98,11 +89,7 @@ func (a *Admin) revoke(w http.ResponseWriter, r *route.Request) error {
 }
 
 // rotateToken serves POST /admin/tokens/{id}/rotate.
-func (a *Admin) rotateToken(w http.ResponseWriter, r *route.Request) error {
-	var in api.Rotation
-	if err := body.JSON(r.Request, &in, true); err != nil {
-		return err
-	}
+func (a *Admin) rotateToken(w http.ResponseWriter, r *route.Request, in api.Rotation) error {
 	overlap, err := tokens.ParseOverlap(cmp.Or(in.Overlap, tokens.DefaultOverlap))
 	if err != nil {
 		return err
@@ -134,11 +121,7 @@ func (a *Admin) rotateToken(w http.ResponseWriter, r *route.Request) error {
 }
 
 // renameToken serves POST /admin/tokens/{id}/rename.
-func (a *Admin) renameToken(w http.ResponseWriter, r *route.Request) error {
-	var in api.TokenName
-	if err := body.JSON(r.Request, &in, false); err != nil {
-		return err
-	}
+func (a *Admin) renameToken(w http.ResponseWriter, r *route.Request, in api.TokenName) error {
 	id, err := a.store.FindToken(r.PathValue("id"))
 	if err != nil {
 		return err

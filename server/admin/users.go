@@ -7,7 +7,6 @@ import (
 	"os"
 
 	"gatehouse/server/api"
-	"gatehouse/server/body"
 	"gatehouse/server/reply"
 	"gatehouse/server/route"
 	"gatehouse/storage"
@@ -60,11 +59,7 @@ func (a *Admin) rechecks(u storage.User) (list []api.Asked, err error) {
 	return list, nil
 }
 
-func (a *Admin) addUser(w http.ResponseWriter, r *route.Request) error {
-	var n api.NewUser
-	if err := body.JSON(r.Request, &n, false); err != nil {
-		return err
-	}
+func (a *Admin) addUser(w http.ResponseWriter, r *route.Request, n api.NewUser) error {
 	if err := record.CheckUID(n.UID); err != nil {
 		return err
 	}
@@ -76,11 +71,7 @@ func (a *Admin) addUser(w http.ResponseWriter, r *route.Request) error {
 	return reply.OK(w, api.Password{Password: n.Password, Unusable: !a.Config().Logins.Local}, err)
 }
 
-func (a *Admin) setPassword(w http.ResponseWriter, r *route.Request) error {
-	var p api.Password
-	if err := body.JSON(r.Request, &p, false); err != nil {
-		return err
-	}
+func (a *Admin) setPassword(w http.ResponseWriter, r *route.Request, p api.Password) error {
 	hash, err := a.newPassword(r.Context(), &p.Password)
 	if err != nil {
 		return err
@@ -135,11 +126,7 @@ func (a *Admin) lift(uid string) error {
 }
 
 // rename serves POST /admin/users/{uid}/rename.
-func (a *Admin) rename(w http.ResponseWriter, r *route.Request) error {
-	var in api.Rename
-	if err := body.JSON(r.Request, &in, false); err != nil {
-		return err
-	}
+func (a *Admin) rename(w http.ResponseWriter, r *route.Request, in api.Rename) error {
 	uid := r.PathValue("uid")
 	if record.Fold(uid) == FirstUser {
 		// The first login of that name removes the file.

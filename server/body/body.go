@@ -179,16 +179,26 @@ func Require(fields map[string]string, names ...string) ([]string, error) {
 	return values, nil
 }
 
+// OptionalJSON is [JSON] for a body that may be empty, which leaves v unchanged.
+func OptionalJSON(r *http.Request, v any) error {
+	b, err := Read(r)
+	if err != nil || len(bytes.TrimSpace(b)) == 0 {
+		return err
+	}
+	return decode(r, b, v)
+}
+
 // JSON reads a JSON object into v, a pointer to a struct. A name that is not a field of
-// the struct is an error. If the body may be empty, an empty one leaves v unchanged.
-func JSON(r *http.Request, v any, mayBeEmpty bool) error {
+// the struct is an error.
+func JSON(r *http.Request, v any) error {
 	b, err := Read(r)
 	if err != nil {
 		return err
 	}
-	if len(bytes.TrimSpace(b)) == 0 && mayBeEmpty {
-		return nil
-	}
+	return decode(r, b, v)
+}
+
+func decode(r *http.Request, b []byte, v any) error {
 	if t, _ := MediaType(r); t != "application/json" {
 		return reply.Refuse(http.StatusUnsupportedMediaType, "Send JSON (Content-Type: application/json)")
 	}

@@ -17,7 +17,7 @@ func (ls *Logins) changePassword(w http.ResponseWriter, r *route.Request) error 
 		Current *string `json:"current"`
 		New     *string `json:"new"`
 	}
-	if err := body.JSON(r.Request, &in, false); err != nil {
+	if err := body.JSON(r.Request, &in); err != nil {
 		return err
 	}
 	if in.Current == nil || in.New == nil {

@@ -16,7 +16,7 @@ import (
 // createToken serves POST /api/token.
 func (ts *Tokens) createToken(w http.ResponseWriter, r *route.Request) error {
 	var o Options
-	if err := body.JSON(r.Request, &o, true); err != nil {
+	if err := body.OptionalJSON(r.Request, &o); err != nil {
 		return err
 	}
 	spec, warning, err := Spec(ts.Config().Tokens, o)
@@ -152,7 +152,7 @@ func (ts *Tokens) renameToken(w http.ResponseWriter, r *route.Request) error {
 	var in struct {
 		Name *string `json:"name"`
 	}
-	if err := body.JSON(r.Request, &in, false); err != nil {
+	if err := body.JSON(r.Request, &in); err != nil {
 		return err
 	}
 	if in.Name == nil {

@@ -17,7 +17,7 @@ func (ts *Tokens) rotateToken(w http.ResponseWriter, r *route.Request) error {
 	in := struct {
 		Overlap string `json:"overlap"`
 	}{DefaultOverlap}
-	if err := body.JSON(r.Request, &in, true); err != nil {
+	if err := body.OptionalJSON(r.Request, &in); err != nil {
 		return err
 	}
 	overlap, err := ParseOverlap(in.Overlap)
