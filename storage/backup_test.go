@@ -23,7 +23,7 @@ import (
 
 func eventsOf(t *testing.T, s *Store) (list []string) {
 	t.Helper()
-	for e := range must.All(s.Audit().Events(t.Context(), 0, false))(t) {
+	for e := range must.All(s.Audit().Events(t.Context(), 0))(t) {
 		list = append(list, fmt.Sprint(e.Sequence, " ", e.Time, " ", e.Actor, " ", e.Action, " ", e.UID, e.Token))
 	}
 	return list

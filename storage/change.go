@@ -2,6 +2,7 @@ package storage
 
 import (
 	"gatehouse/storage/index"
+	"gatehouse/storage/journal"
 	"gatehouse/storage/read"
 	"gatehouse/storage/writer"
 )
@@ -37,20 +38,20 @@ func (s *stamp) at(ms int64) uint16 {
 
 // change makes the writer run fn. It returns nil when the effect is on the
 // disk, and otherwise the error that prevented it.
-func (s *Store) change(by Actor, fn func(*tx) error) error { return s.do(by, false, fn) }
+func (s *Store) change(by Actor, fn func(*tx) error) error { return s.do(by, journal.Ordinary, fn) }
 
 // takeAway is like change, for changes that must work even when the disk is
 // full. They use the space that is reserved for them.
-func (s *Store) takeAway(by Actor, fn func(*tx) error) error { return s.do(by, true, fn) }
+func (s *Store) takeAway(by Actor, fn func(*tx) error) error { return s.do(by, journal.Essential, fn) }
 
-func (s *Store) do(by Actor, essential bool, fn func(*tx) error) error {
+func (s *Store) do(by Actor, need journal.Need, fn func(*tx) error) error {
 	if s.isClosing() {
 		return ErrClosed
 	}
 	if err := s.opening.Await(); err != nil {
 		return err
 	}
-	return s.writer.Do(by, essential, func(t *writer.Tx) error { return fn(&tx{t, s}) })
+	return s.writer.Do(by, need, func(t *writer.Tx) error { return fn(&tx{t, s}) })
 }
 
 // write runs the writer when the store is open.

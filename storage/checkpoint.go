@@ -148,7 +148,10 @@ func (c *checkpoints) write(ctx context.Context) (m backup.Manifest, err error) 
 	// The uses come first: the log of uses continues from what the checkpoint says
 	// about a token.
 	if err = s.upkeep.flush(ctx); err == nil {
-		m, err = c.snapshot(ctx, f, false)
+		ctx, cancel := c.untilClosing(ctx)
+		defer cancel()
+		source := c.source()
+		m, err = source.WriteCheckpoint(ctx, f)
 	}
 	if err == nil {
 		err = f.Sync()
@@ -171,7 +174,10 @@ func (s *Store) Snapshot(ctx context.Context, out io.Writer) (m backup.Manifest,
 	if err := s.checkpoints.awaitUses(ctx); err != nil {
 		return m, err
 	}
-	return s.checkpoints.snapshot(ctx, out, true)
+	ctx, cancel := s.checkpoints.untilClosing(ctx)
+	defer cancel()
+	source := s.checkpoints.source()
+	return source.WriteBackup(ctx, out)
 }
 
 // awaitUses waits until the uses that a kill left in the log of uses are counted. It
@@ -192,14 +198,6 @@ func (c *checkpoints) awaitUses(ctx context.Context) error {
 			}
 		}
 	}
-}
-
-// snapshot writes a backup if withLog is set, and otherwise a checkpoint.
-func (c *checkpoints) snapshot(ctx context.Context, out io.Writer, withLog bool) (backup.Manifest, error) {
-	ctx, cancel := c.untilClosing(ctx)
-	defer cancel()
-	source := c.source()
-	return source.Write(ctx, out, withLog)
 }
 
 // source returns a source for one snapshot.
@@ -260,7 +258,7 @@ func (s *Store) LastBackup() int64 {
 func (s *Store) SinceBackup() (age time.Duration) {
 	at := s.LastBackup()
 	if at == 0 {
-		for e, err := range s.Audit().Events(context.Background(), 0, false) {
+		for e, err := range s.Audit().Events(context.Background(), 0) {
 			if err == nil {
 				at = e.Time
 			}

@@ -157,7 +157,7 @@ func wantFormer(t *testing.T, s *Store, v formerStore, whole bool) {
 		}
 	}
 	events := 0
-	for e := range must.All(s.Audit().Events(t.Context(), 0, false))(t) {
+	for e := range must.All(s.Audit().Events(t.Context(), 0))(t) {
 		if e.Sequence <= v.Last {
 			events++
 		}

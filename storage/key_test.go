@@ -113,7 +113,7 @@ func TestRotateKilled(t *testing.T) {
 func actions(t *testing.T, s *Store, kind string) (list []string) {
 	t.Helper()
 	must.Do(t, s.change(admin, func(*tx) error { return nil })) // after what was noted before
-	for e := range must.All(s.Audit().Events(t.Context(), 0, false))(t) {
+	for e := range must.All(s.Audit().Events(t.Context(), 0))(t) {
 		if strings.HasPrefix(e.Action, kind+".") {
 			list = append(list, e.Action)
 		}
@@ -382,7 +382,7 @@ func TestBackupWhileRotating(t *testing.T) {
 		_, young = create(t, s, alice)
 		return view(fn)
 	}
-	must.Get(source.Write(t.Context(), b, true))(t)
+	must.Get(source.WriteBackup(t.Context(), b))(t)
 	to := t.TempDir()
 	put(t, filepath.Join(to, "key"), readFile(t, s.opts.KeyFile), 0o600)
 	must.Get(Restore(t.Context(), b, to, Options{}))(t)

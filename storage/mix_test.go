@@ -60,7 +60,7 @@ func answersOf(t *testing.T, s *Store, secrets []string) (m answers) {
 			m.uses[v.ID], m.used[v.ID] = v.Usage.Uses, v.LastUsed
 		}
 	}
-	for e := range must.All(s.Audit().Events(t.Context(), 0, false))(t) {
+	for e := range must.All(s.Audit().Events(t.Context(), 0))(t) {
 		if e.Action == ActionTokenStale {
 			continue // caused by asking
 		}

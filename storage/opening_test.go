@@ -221,7 +221,7 @@ func TestEarlyNote(t *testing.T) {
 	}
 	go let()
 	must.Do(t, s.Opened(context.Background()))
-	for e, err := range s.Audit().Events(t.Context(), last, true) {
+	for e, err := range s.Audit().Follow(t.Context(), last) {
 		if err != nil || e.Action != ActionTokenStale {
 			t.Errorf("got %+v, %v", e, err)
 		}

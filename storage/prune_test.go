@@ -31,7 +31,7 @@ func TestAuditLogHasABound(t *testing.T) {
 		t.Errorf("the audit log takes %d bytes, want at most %d", got, most)
 	}
 	first, told := uint64(0), ""
-	for e := range must.All(s.Audit().Events(context.Background(), 0, false))(t) {
+	for e := range must.All(s.Audit().Events(context.Background(), 0))(t) {
 		if first == 0 {
 			first = e.Sequence
 		}

@@ -261,7 +261,7 @@ func TestOwnerLeaves(t *testing.T) {
 // told counts the events that read "action uid detail".
 func told(t testing.TB, s *Store, want string) (n int) {
 	t.Helper()
-	for e := range must.All(s.Audit().Events(t.Context(), 0, false))(t) {
+	for e := range must.All(s.Audit().Events(t.Context(), 0))(t) {
 		if e.Action+" "+e.UID+" "+e.Detail == want {
 			n++
 		}
@@ -314,7 +314,7 @@ func TestManyServicesOfOne(t *testing.T) {
 	}
 	must.Do(t, s.RemoveUser(admin, alice.UID))
 	counted := 0
-	for e := range must.All(s.Audit().Events(t.Context(), 0, false))(t) {
+	for e := range must.All(s.Audit().Events(t.Context(), 0))(t) {
 		if e.Action == ActionServiceOrphan {
 			counted += max(1, e.Count)
 		}

@@ -31,15 +31,16 @@ func (a *Admin) events(w http.ResponseWriter, r *route.Request) error {
 	if err != nil {
 		return err
 	}
+	read := a.store.Audit().Events
 	if follow {
-		w = unbuffered{w}
+		w, read = unbuffered{w}, a.store.Audit().Follow
 	}
 	if last > 0 {
 		end := a.store.Audit().Last()
 		after = max(after, end-min(last, end))
 	}
 	return a.stream(w, r, limit, func(yield func(any, error) bool) {
-		for e, err := range a.store.Audit().Events(r.Context(), after, follow) {
+		for e, err := range read(r.Context(), after) {
 			if follow && r.Context().Err() != nil {
 				return
 			}

@@ -210,7 +210,7 @@ func TestNetworks(t *testing.T) {
 	w.settled()
 	h.events()
 	events := 0
-	for e, err := range w.store.Audit().Events(context.Background(), 0, false) {
+	for e, err := range w.store.Audit().Events(context.Background(), 0) {
 		must.Do(w, err)
 		if e.Action == storage.ActionTokenNetwork {
 			events++

@@ -27,9 +27,30 @@ func Of(j *journal.Journal) Log { return Log{j} }
 // Last returns the sequence of the latest durable record.
 func (l Log) Last() uint64 { return l.journal.LastSequence() }
 
-// Events yields the audit log after the given sequence, the oldest first; with
-// follow it goes on with each event as it becomes durable, until ctx ends.
-func (l Log) Events(ctx context.Context, after uint64, follow bool) iter.Seq2[record.Event, error] {
+// Events yields the audit log after the given sequence, the oldest first.
+func (l Log) Events(ctx context.Context, after uint64) iter.Seq2[record.Event, error] {
+	return l.events(after, func(after uint64, one func(journal.Record) error) error {
+		return l.journal.Replay(ctx, after, one)
+	})
+}
+
+// Follow is like Events, and then goes on with each event as it becomes durable, until ctx
+// ends.
+func (l Log) Follow(ctx context.Context, after uint64) iter.Seq2[record.Event, error] {
+	return l.events(after, func(after uint64, one func(journal.Record) error) error {
+		for r, err := range l.journal.Follow(ctx, after) {
+			if err == nil {
+				err = one(r)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (l Log) events(after uint64, read func(uint64, func(journal.Record) error) error) iter.Seq2[record.Event, error] {
 	return func(yield func(record.Event, error) bool) {
 		after = max(after, l.journal.FirstSequence()-1)
 		stop := errors.New("stop")
@@ -43,20 +64,7 @@ func (l Log) Events(ctx context.Context, after uint64, follow bool) iter.Seq2[re
 			}
 			return nil
 		}
-		var err error
-		if !follow {
-			err = l.journal.Replay(ctx, after, one)
-		} else {
-			for jr, e := range l.journal.Follow(ctx, after) {
-				if err = e; err == nil {
-					err = one(jr)
-				}
-				if err != nil {
-					break
-				}
-			}
-		}
-		if err != nil && err != stop {
+		if err := read(after, one); err != nil && err != stop {
 			yield(record.Event{}, err)
 		}
 	}

@@ -22,7 +22,7 @@ func logOf(t *testing.T, events func(add func(record.Event), j *journal.Journal)
 	events(func(e record.Event) {
 		b, err := record.Entry{Event: e}.AppendPayload(nil)
 		if err == nil {
-			_, err = j.Append(true, []journal.Entry{{Payload: b}})
+			_, err = j.Append(journal.Essential, []journal.Entry{{Payload: b}})
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -50,7 +50,7 @@ func TestRecentGoesOn(t *testing.T) {
 	})
 	all := audit.About{Token: token}
 	var want []uint64
-	for e := range must.All(l.Events(t.Context(), 0, false))(t) {
+	for e := range must.All(l.Events(t.Context(), 0))(t) {
 		if all.Is(e) {
 			want = append(want, e.Sequence)
 		}

@@ -46,7 +46,7 @@ func TestRetention(t *testing.T) {
 			for range 50 { // about a segment a day
 				clock.Move(day)
 				for range 6 {
-					must.Get(j.Append(true, []journal.Entry{{Payload: bytes.Repeat([]byte{1}, 1000)}}))(t)
+					must.Get(j.Append(journal.Essential, []journal.Entry{{Payload: bytes.Repeat([]byte{1}, 1000)}}))(t)
 				}
 			}
 			var noted []record.Event

@@ -24,7 +24,7 @@ func newJournal(t *testing.T, dir string) *journal.Journal {
 	j := must.Get(journal.Open(dir, key, journal.Options{Create: true, SegmentSize: 8 << 10}))(t)
 	t.Cleanup(func() { j.Close() })
 	for n := range 20 {
-		must.Get(j.Append(true, []journal.Entry{{Actor: "a", Payload: bytes.Repeat([]byte{byte(n)}, 1000)}}))(t)
+		must.Get(j.Append(journal.Essential, []journal.Entry{{Actor: "a", Payload: bytes.Repeat([]byte{byte(n)}, 1000)}}))(t)
 	}
 	return j
 }
@@ -111,7 +111,7 @@ func TestReader(t *testing.T) {
 func small(t *testing.T) []byte {
 	j := must.Get(journal.Open(filepath.Join(t.TempDir(), "journal"), key, journal.Options{Create: true, SegmentSize: 4 << 10}))(t)
 	defer j.Close()
-	must.Get(j.Append(true, []journal.Entry{{Payload: []byte("x")}}))(t)
+	must.Get(j.Append(journal.Essential, []journal.Entry{{Payload: []byte("x")}}))(t)
 	return sample(t, manyOps()[:2], j, nil)
 }
 

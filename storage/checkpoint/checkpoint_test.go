@@ -60,7 +60,7 @@ func start(t *testing.T) *fixture {
 func (f *fixture) write(t *testing.T) (checkpoint.File, backup.Manifest) {
 	t.Helper()
 	var out bytes.Buffer
-	m := must.Get(f.Write(t.Context(), &out, false))(t)
+	m := must.Get(f.WriteCheckpoint(t.Context(), &out))(t)
 	file := checkpoint.File{
 		Path: filepath.Join(t.TempDir(), "checkpoint"), Key: key,
 		Has:  func(journal.Position) error { return nil },
@@ -151,18 +151,18 @@ func TestWriteRefuses(t *testing.T) {
 	} {
 		f := start(t)
 		harm(f)
-		if m, err := f.Write(t.Context(), new(bytes.Buffer), false); !errors.Is(err, disk.ErrDamaged) {
+		if m, err := f.WriteCheckpoint(t.Context(), new(bytes.Buffer)); !errors.Is(err, disk.ErrDamaged) {
 			t.Errorf("%s: got %+v, %v", name, m, err)
 		}
 	}
 	f := start(t)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(disk.ErrClosed)
-	if _, err := f.Write(ctx, new(bytes.Buffer), false); !errors.Is(err, disk.ErrClosed) {
+	if _, err := f.WriteCheckpoint(ctx, new(bytes.Buffer)); !errors.Is(err, disk.ErrClosed) {
 		t.Errorf("the store closes: got %v", err)
 	}
 	f.Keyring += "-gone"
-	if _, err := f.Write(t.Context(), new(bytes.Buffer), false); !errors.Is(err, os.ErrNotExist) {
+	if _, err := f.WriteCheckpoint(t.Context(), new(bytes.Buffer)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("without a keyring: got %v", err)
 	}
 }
@@ -175,12 +175,12 @@ func TestBackup(t *testing.T) {
 	f.Journal = log
 	payload := must.Get(record.Entry{}.AppendPayload(nil))(t)
 	for range 4 {
-		must.Get(log.Append(true, []journal.Entry{{Payload: payload}}))(t)
+		must.Get(log.Append(journal.Essential, []journal.Entry{{Payload: payload}}))(t)
 	}
 	e, _, _ := f.Table.Get(token.ID)
 	f.Table.Touch(token.ID, e.Slot, 3000, record.Origin{})
 	var out bytes.Buffer
-	m, err := f.Write(t.Context(), &out, true)
+	m, err := f.WriteBackup(t.Context(), &out)
 	if err != nil || m.Log != log.End() {
 		t.Fatalf("got %+v, %v", m, err)
 	}

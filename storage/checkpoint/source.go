@@ -38,9 +38,18 @@ type Source struct {
 	Skipped func(damage error, first uint64)
 }
 
-// Write writes a backup if withLog is set, and otherwise a checkpoint. When ctx ends, it
-// returns the cause.
-func (s *Source) Write(ctx context.Context, out io.Writer, withLog bool) (m backup.Manifest, err error) {
+// WriteCheckpoint writes a checkpoint. When ctx ends, it returns the cause.
+func (s *Source) WriteCheckpoint(ctx context.Context, out io.Writer) (backup.Manifest, error) {
+	return s.write(ctx, out, false)
+}
+
+// WriteBackup writes a backup, which also contains the log. When ctx ends, it returns the
+// cause.
+func (s *Source) WriteBackup(ctx context.Context, out io.Writer) (backup.Manifest, error) {
+	return s.write(ctx, out, true)
+}
+
+func (s *Source) write(ctx context.Context, out io.Writer, withLog bool) (m backup.Manifest, err error) {
 	var w *backup.Writer
 	var log *journal.Copy
 	err = s.View(func(rd *index.View) (err error) {

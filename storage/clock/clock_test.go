@@ -38,7 +38,7 @@ func newFixture(t *testing.T) *fixture {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { f.log.Close() })
-	must.Get(f.log.Append(true, []journal.Entry{{Payload: []byte("x")}}))(t)
+	must.Get(f.log.Append(journal.Essential, []journal.Entry{{Payload: []byte("x")}}))(t)
 	return f
 }
 

@@ -6,14 +6,22 @@ import (
 	"os"
 )
 
+// Need says whether a batch must work even when the disk is full.
+type Need int
+
+const (
+	Ordinary  Need = iota
+	Essential      // takes something away, such as a revocation, or makes that possible
+)
+
 // Append writes the entries as one batch, with one write, and makes them
 // durable with one sync; then readers see them. It returns the sequence of the
-// last entry. Only an essential batch may use the reserve.
+// last entry. Only an [Essential] batch may use the reserve.
 //
 // After ErrFailed the next Open may or may not find the batch, and the journal
 // takes no more entries. After any other error, such as ErrNoSpace or too many
 // open files, nothing has been written, and the next Append may succeed.
-func (j *Journal) Append(essential bool, entries []Entry) (last uint64, err error) {
+func (j *Journal) Append(need Need, entries []Entry) (last uint64, err error) {
 	j.writing.Lock()
 	defer j.writing.Unlock()
 	length, err := j.admit(entries)
@@ -27,7 +35,7 @@ func (j *Journal) Append(essential bool, entries []Entry) (last uint64, err erro
 		return end.last, nil
 	}
 
-	p, err := j.place(essential, end.offset, int64(sectorsFor(length))*sector)
+	p, err := j.place(need == Essential, end.offset, int64(sectorsFor(length))*sector)
 	if err != nil {
 		return 0, err
 	}

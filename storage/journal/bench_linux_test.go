@@ -26,7 +26,7 @@ func BenchmarkAppend(b *testing.B) {
 			b.ReportAllocs()
 			start := time.Now()
 			for b.Loop() {
-				must.Get(j.Append(false, entries))(b)
+				must.Get(j.Append(journal.Ordinary, entries))(b)
 			}
 			spent := time.Since(start).Seconds()
 			b.ReportMetric(float64(b.N)/spent, "appends/s")

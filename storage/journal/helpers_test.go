@@ -41,7 +41,7 @@ func batchOf(after uint64, n, size int) []journal.Entry {
 
 func appendBatch(t testing.TB, j *journal.Journal, n, size int) uint64 {
 	t.Helper()
-	last, err := j.Append(false, batchOf(j.LastSequence(), n, size))
+	last, err := j.Append(journal.Ordinary, batchOf(j.LastSequence(), n, size))
 	if err != nil {
 		t.Fatalf("append: %v", err)
 	}

@@ -111,7 +111,7 @@ func TestLock(t *testing.T) {
 	j.Close()
 	j = must.Get(journal.Open(dir, testKey, journal.Options{SegmentSize: small}))(t)
 	j.Close()
-	if _, err := j.Append(true, batchOf(1, 1, 1)); !errors.Is(err, journal.ErrClosed) {
+	if _, err := j.Append(journal.Essential, batchOf(1, 1, 1)); !errors.Is(err, journal.ErrClosed) {
 		t.Errorf("append: %v", err)
 	}
 	if err := j.Replay(context.Background(), 0, nil); !errors.Is(err, journal.ErrClosed) {
@@ -129,19 +129,19 @@ func TestLargest(t *testing.T) {
 		e := journal.Entry{Actor: "a"}
 		e.Payload = make([]byte, j.MaxBatch()-e.Size())
 		for range 3 {
-			must.Get(j.Append(false, []journal.Entry{e}))(t)
+			must.Get(j.Append(journal.Ordinary, []journal.Entry{e}))(t)
 		}
 		e.Payload = append(e.Payload, 0)
-		if _, err := j.Append(false, []journal.Entry{e}); !errors.Is(err, journal.ErrTooLarge) {
+		if _, err := j.Append(journal.Ordinary, []journal.Entry{e}); !errors.Is(err, journal.ErrTooLarge) {
 			t.Errorf("got %v, want ErrTooLarge", err)
 		}
-		if _, err := j.Append(false, []journal.Entry{{Actor: strings.Repeat("a", 1<<16)}}); !errors.Is(err, journal.ErrTooLarge) {
+		if _, err := j.Append(journal.Ordinary, []journal.Entry{{Actor: strings.Repeat("a", 1<<16)}}); !errors.Is(err, journal.ErrTooLarge) {
 			t.Errorf("got %v, want ErrTooLarge", err)
 		}
-		if last, err := j.Append(false, []journal.Entry{{}, {Payload: []byte{}}}); err != nil || last != 5 {
+		if last, err := j.Append(journal.Ordinary, []journal.Entry{{}, {Payload: []byte{}}}); err != nil || last != 5 {
 			t.Errorf("empty entries: %d, %v", last, err)
 		}
-		if last, err := j.Append(false, nil); err != nil || last != 5 {
+		if last, err := j.Append(journal.Ordinary, nil); err != nil || last != 5 {
 			t.Errorf("no entries: %d, %v", last, err)
 		}
 		if err := j.Verify(context.Background()); err != nil {

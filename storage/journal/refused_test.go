@@ -77,10 +77,10 @@ func (f unsteadyFile) WriteAt(b []byte, off int64) (int, error) {
 func TestRefused(t *testing.T) {
 	for _, call := range []string{"remove", "create", "allocate", "write"} {
 		for _, with := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EACCES, syscall.ENOSPC, syscall.EDQUOT, syscall.EIO, syscall.EROFS} {
-			for _, essential := range []bool{false, true} {
+			for _, need := range []journal.Need{journal.Ordinary, journal.Essential} {
 				for _, opens := range []bool{false, true} {
-					t.Run(fmt.Sprintf("%s %v essential=%t opens=%t", call, with, essential, opens), func(t *testing.T) {
-						refused(t, call, with, essential, opens)
+					t.Run(fmt.Sprintf("%s %v need=%d opens=%t", call, with, need, opens), func(t *testing.T) {
+						refused(t, call, with, need, opens)
 					})
 				}
 			}
@@ -88,7 +88,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-func refused(t *testing.T, call string, with error, essential, opens bool) {
+func refused(t *testing.T, call string, with error, need journal.Need, opens bool) {
 	d := &unsteady{Disk: journaltest.New(), with: with}
 	j := must.Get(journal.Open("", testKey, journal.Options{Create: true, Disk: d, SegmentSize: small}))(t)
 	last := appendBatch(t, j, 3, 300)
@@ -97,9 +97,9 @@ func refused(t *testing.T, call string, with error, essential, opens bool) {
 		n = 30 // does not fit
 	}
 	d.refuse = call
-	at, err := j.Append(essential, batchOf(last, n, 200))
+	at, err := j.Append(need, batchOf(last, n, 200))
 	switch met := d.refuse == ""; {
-	case err == nil && met && !essential:
+	case err == nil && met && need == journal.Ordinary:
 		t.Fatal("it was acknowledged although the disk had refused")
 	case err == nil:
 		last = at
@@ -111,7 +111,7 @@ func refused(t *testing.T, call string, with error, essential, opens bool) {
 		t.Errorf("ready: %v", err)
 	}
 	for range 3 {
-		if last, err = j.Append(false, batchOf(last, 9, 200)); err != nil {
+		if last, err = j.Append(journal.Ordinary, batchOf(last, 9, 200)); err != nil {
 			t.Fatal("the next append: ", err)
 		}
 	}
@@ -138,7 +138,7 @@ func TestTooManyOpen(t *testing.T) {
 	exhaust(t)
 	segments := len(j.Segments())
 	for len(j.Segments()) < segments+5 {
-		if last, err = j.Append(false, batchOf(last, 9, 200)); err != nil {
+		if last, err = j.Append(journal.Ordinary, batchOf(last, 9, 200)); err != nil {
 			t.Fatal(err)
 		}
 	}

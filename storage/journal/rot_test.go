@@ -116,7 +116,7 @@ func TestFlipRealFiles(t *testing.T) {
 	if c := corrupt(t, err); c.File != files[0] || c.Offset != journaltest.Sector {
 		t.Fatalf("verify: %v", c)
 	}
-	if _, err := j.Append(false, batchOf(last, 1, 50)); err != nil {
+	if _, err := j.Append(journal.Ordinary, batchOf(last, 1, 50)); err != nil {
 		t.Errorf("append: %v, want it to go on", err)
 	}
 }

@@ -27,7 +27,7 @@ func fullDisk(t *testing.T, open func() (*journal.Journal, error), free func(), 
 	}
 	var last uint64
 	for { // until only the reserve is left
-		n, err := j.Append(false, batchOf(last, 3, 200))
+		n, err := j.Append(journal.Ordinary, batchOf(last, 3, 200))
 		if errors.Is(err, journal.ErrNoSpace) {
 			break
 		}
@@ -41,7 +41,7 @@ func fullDisk(t *testing.T, open func() (*journal.Journal, error), free func(), 
 	}
 	revoked := 0
 	for { // revocations of 1 sector, until the reserve is used up, too
-		n, err := j.Append(true, batchOf(last, 1, 100))
+		n, err := j.Append(journal.Essential, batchOf(last, 1, 100))
 		if errors.Is(err, journal.ErrNoSpace) {
 			break
 		}
@@ -54,7 +54,7 @@ func fullDisk(t *testing.T, open func() (*journal.Journal, error), free func(), 
 				t.Fatal(err)
 			}
 		}
-		if _, err := j.Append(false, batchOf(last, 3, 200)); j.Ready() != nil && !errors.Is(err, journal.ErrNoSpace) {
+		if _, err := j.Append(journal.Ordinary, batchOf(last, 3, 200)); j.Ready() != nil && !errors.Is(err, journal.ErrNoSpace) {
 			t.Fatalf("not essential, without a reserve: %v", err)
 		} else if err == nil {
 			last += 3
@@ -107,7 +107,7 @@ func failure(t *testing.T, set func(*journaltest.Disk, error), broken error, n i
 	j := mustOpen(t, d, 0, small)
 	last := appendBatch(t, j, 3, 300)
 	set(d, broken)
-	_, err := j.Append(true, batchOf(last, n, 200))
+	_, err := j.Append(journal.Essential, batchOf(last, n, 200))
 	if unharmed { // a batch within the segment has nothing to do with the directory
 		if err != nil {
 			t.Fatal(err)
@@ -118,8 +118,8 @@ func failure(t *testing.T, set func(*journaltest.Disk, error), broken error, n i
 		t.Fatalf("got %v, want ErrFailed", err)
 	}
 	set(d, nil)
-	for _, essential := range []bool{true, false} {
-		if _, err := j.Append(essential, batchOf(last, 1, 10)); !errors.Is(err, journal.ErrFailed) {
+	for _, need := range []journal.Need{journal.Essential, journal.Ordinary} {
+		if _, err := j.Append(need, batchOf(last, 1, 10)); !errors.Is(err, journal.ErrFailed) {
 			t.Fatalf("got %v, want ErrFailed again", err)
 		}
 	}
@@ -148,17 +148,17 @@ func TestUnmadeReserve(t *testing.T) {
 	d := journaltest.New()
 	d.Capacity = small + 100 // one segment
 	j := mustOpen(t, d, 0, small)
-	if _, err := j.Append(false, batchOf(0, 1, 10)); !errors.Is(err, journal.ErrNoSpace) {
+	if _, err := j.Append(journal.Ordinary, batchOf(0, 1, 10)); !errors.Is(err, journal.ErrNoSpace) {
 		t.Errorf("got %v, want ErrNoSpace", err)
 	}
-	if _, err := j.Append(true, batchOf(0, 1, 10)); err != nil {
+	if _, err := j.Append(journal.Essential, batchOf(0, 1, 10)); err != nil {
 		t.Error(err)
 	}
 	d.Capacity = 10
 	if j = mustOpen(t, d, 1, small); !errors.Is(j.Ready(), journal.ErrNoSpace) {
 		t.Errorf("ready: %v", j.Ready())
 	}
-	if _, err := j.Append(true, batchOf(1, 1, 10)); err != nil {
+	if _, err := j.Append(journal.Essential, batchOf(1, 1, 10)); err != nil {
 		t.Error(err)
 	}
 }

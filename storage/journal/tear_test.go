@@ -26,7 +26,7 @@ func interrupted(t *testing.T, segment int64, before []int, size int) (d *journa
 		c := d.Clone()
 		j := mustOpen(t, c, acked, segment)
 		c.Stop(n)
-		if _, err := j.Append(false, batchOf(acked, 1, size)); err == nil {
+		if _, err := j.Append(journal.Ordinary, batchOf(acked, 1, size)); err == nil {
 			t.Fatal("the append survived")
 		}
 		for i := 1; i < 9; i++ {
@@ -173,7 +173,7 @@ func story(t *testing.T, d *journaltest.Disk) (s told) {
 		for i := range 9 {
 			n := 1 + (i*7+round)%5
 			s.tried = s.acked + uint64(n)
-			last, err := j.Append(i%2 == 0, batchOf(s.acked, n, 100+i*150))
+			last, err := j.Append(journal.Need(i%2), batchOf(s.acked, n, 100+i*150))
 			if err != nil {
 				return s
 			}

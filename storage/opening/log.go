@@ -115,7 +115,7 @@ func (o *Opening) firstRecord() error {
 	if err != nil {
 		return err
 	}
-	_, err = o.Journal.Append(true, []journal.Entry{{Payload: payload}})
+	_, err = o.Journal.Append(journal.Essential, []journal.Entry{{Payload: payload}})
 	return err
 }
 

@@ -49,7 +49,7 @@ func (i installation) change(t *testing.T, key, value []byte) {
 		e := record.Entry{Ops: []record.Op{{Key: key, Value: i.ring.Seals().Seal(key, value)}}}
 		b, err := e.AppendPayload(nil)
 		if err == nil {
-			_, err = j.Append(true, []journal.Entry{{Payload: b}})
+			_, err = j.Append(journal.Essential, []journal.Entry{{Payload: b}})
 		}
 		if err != nil {
 			t.Fatal(err)

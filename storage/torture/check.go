@@ -309,7 +309,7 @@ func (c *checker) events() {
 	for k, n := range c.Fresh {
 		fresh[k] = n
 	}
-	for e, err := range c.s.Audit().Events(context.Background(), c.Sequence, false) {
+	for e, err := range c.s.Audit().Events(context.Background(), c.Sequence) {
 		if err != nil {
 			c.failed("events", err)
 			return

@@ -42,7 +42,7 @@ func (w *Writer) commit(batch []*change) {
 // that are. Nothing would last in a directory that was removed.
 func (w *Writer) refuseOthers(batch []*change, why error) (essential []*change) {
 	for _, c := range batch {
-		if c.essential && !errors.Is(why, disk.ErrRemoved) && !w.to.Index.Stuck() {
+		if c.need == journal.Essential && !errors.Is(why, disk.ErrRemoved) && !w.to.Index.Stuck() {
 			essential = append(essential, c)
 			continue
 		}
@@ -103,7 +103,11 @@ func (w *Writer) commitSome(batch []*change, short error) (n int, err error) {
 	if err != nil {
 		return n, fmt.Errorf("%w: %w", disk.ErrFailed, err)
 	}
-	if _, err := w.to.Log.Append(short != nil, entries); err != nil {
+	need := journal.Ordinary
+	if short != nil { // refuseOthers has left the essential ones
+		need = journal.Essential
+	}
+	if _, err := w.to.Log.Append(need, entries); err != nil {
 		return n, w.appendFailed(err)
 	}
 	w.refused.Set(nil)

@@ -38,7 +38,7 @@ import (
 type Log interface {
 	// Append returns nil when all of the batch is on the disk, and an error when none
 	// of it is. An essential batch may use the reserve.
-	Append(essential bool, batch []journal.Entry) (last uint64, err error)
+	Append(need journal.Need, batch []journal.Entry) (last uint64, err error)
 	// End is the position of the last record that is durable.
 	End() journal.Position
 }
@@ -79,7 +79,7 @@ type Writer struct {
 // change is a function that waits for the writer.
 type change struct {
 	by        record.Actor
-	essential bool
+	need      journal.Need
 	note      *record.Event // set if nobody waits for the change
 	fn        func(*Tx) error
 	err       error
@@ -106,11 +106,11 @@ func New(closing <-chan struct{}, log *slog.Logger) *Writer {
 
 // Do runs fn and returns nil when its effect is on the disk, and otherwise the error that
 // prevented it: that of fn, or [disk.ErrClosed], [disk.ErrNoSpace], [disk.ErrUnavailable],
-// [disk.ErrFailed] or [journal.ErrTooLarge]. An essential change takes something away: it
+// [disk.ErrFailed] or [journal.ErrTooLarge]. A [journal.Essential] change takes something away: it
 // uses the space that is reserved for that when the disk is full. [Writer.Run] or
 // [Writer.Refuse] must have been called, or be about to be.
-func (w *Writer) Do(by record.Actor, essential bool, fn func(*Tx) error) error {
-	c := &change{by: by, essential: essential, fn: fn, done: make(chan struct{})}
+func (w *Writer) Do(by record.Actor, need journal.Need, fn func(*Tx) error) error {
+	c := &change{by: by, need: need, fn: fn, done: make(chan struct{})}
 	select {
 	case w.changes <- c:
 	case <-w.closing:

@@ -32,12 +32,12 @@ type log struct {
 	batches []int // the sizes of those that were appended
 }
 
-func (l *log) Append(essential bool, batch []journal.Entry) (uint64, error) {
+func (l *log) Append(need journal.Need, batch []journal.Entry) (uint64, error) {
 	if l.fails != nil {
 		return 0, l.fails
 	}
 	l.batches = append(l.batches, len(batch))
-	return l.Journal.Append(essential, batch)
+	return l.Journal.Append(need, batch)
 }
 
 // fixture is a writer without a store.
@@ -81,12 +81,12 @@ func (f *fixture) together(all ...func(*writer.Tx) error) (errs []error) {
 	held, release := make(chan struct{}), make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		f.Do(root, true, func(*writer.Tx) error { close(held); <-release; return nil })
+		f.Do(root, journal.Essential, func(*writer.Tx) error { close(held); <-release; return nil })
 	})
 	<-held
 	errs = make([]error, len(all))
 	for n, fn := range all {
-		wg.Go(func() { errs[n] = f.Do(root, true, fn) })
+		wg.Go(func() { errs[n] = f.Do(root, journal.Essential, fn) })
 		must.Happen(f.t, "a change that waits", func() bool { return f.Waiting() == n+1 })
 	}
 	close(release)
@@ -158,7 +158,7 @@ func TestLogRefuses(t *testing.T) {
 		{journal.ErrFailed, disk.ErrFailed, true},
 	} {
 		f.log.fails = c.fails // the writer is idle
-		if err := f.Do(root, true, put("a", "x")); !errors.Is(err, c.want) {
+		if err := f.Do(root, journal.Essential, put("a", "x")); !errors.Is(err, c.want) {
 			t.Errorf("%v: got %v, want %v", c.fails, err, c.want)
 		}
 		if got := f.has("a"); got != "" {
@@ -169,7 +169,7 @@ func TestLogRefuses(t *testing.T) {
 		}
 	}
 	f.Note(root, record.Event{Action: "test.lost"})
-	f.Do(root, true, func(*writer.Tx) error { return nil }) // the note was before this
+	f.Do(root, journal.Essential, func(*writer.Tx) error { return nil }) // the note was before this
 	if got := f.said.String(); !strings.Contains(got, "events are missing in the audit log") || !strings.Contains(got, "action=test.lost") {
 		t.Errorf("the lost event is not in the log: %s", got)
 	}
@@ -182,7 +182,7 @@ func TestClosing(t *testing.T) {
 	if errs[0] != nil || errs[1] != nil || f.has("a") != "1" {
 		t.Errorf("got %v, and the index has %q", errs, f.has("a"))
 	}
-	if err := f.Do(root, true, put("a", "2")); !errors.Is(err, disk.ErrClosed) {
+	if err := f.Do(root, journal.Essential, put("a", "2")); !errors.Is(err, disk.ErrClosed) {
 		t.Errorf("after the end: got %v, want ErrClosed", err)
 	}
 }
