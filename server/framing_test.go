@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"gatehouse/storage/storagetest/must"
 )
 
 // TestFraming sends requests with a length or form that can be read in two ways. Each
@@ -172,10 +174,7 @@ func TestLongBody(t *testing.T) {
 		"POST /scim/v2/Users":             http.StatusUnauthorized,
 	} {
 		for _, connection := range []string{"close", "keep-alive"} {
-			c, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
-			if err != nil {
-				t.Fatal(err)
-			}
+			c := must.Get(net.Dial("tcp", strings.TrimPrefix(url, "http://")))(t)
 			defer c.Close()
 			if _, err := io.WriteString(c, head(line, "Connection: "+connection+"\r\n")+body); err != nil {
 				t.Errorf("%s, %s: %v", line, connection, err)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest/must"
 )
 
 // TestBackupsInOneSecond: each backup has a name of its own, and the oldest go first.
@@ -18,15 +19,10 @@ func TestBackupsInOneSecond(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := Dir{Path: store.Dir(), Messages: io.Discard}
-	if err := store.Close(); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, store.Close())
 	into, now := t.TempDir(), time.Date(2026, 11, 29, 2, 30, 0, 0, time.UTC)
 	names := func() (list []string) {
-		entries, err := os.ReadDir(into)
-		if err != nil {
-			t.Fatal(err)
-		}
+		entries := must.Get(os.ReadDir(into))(t)
 		for _, e := range entries {
 			list = append(list, e.Name())
 		}
@@ -45,16 +41,10 @@ func TestBackupsInOneSecond(t *testing.T) {
 	// Two backups never got their names: one was killed long ago, one is being written.
 	killed, underway := filepath.Join(into, "."+first+"-17"), filepath.Join(into, "."+first+".2-18")
 	for _, name := range []string{killed, underway} {
-		if err := os.WriteFile(name, nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, os.WriteFile(name, nil, 0o600))
 	}
-	if err := os.Chtimes(killed, now.AddDate(-1, 0, 0), now.AddDate(-1, 0, 0)); err != nil {
-		t.Fatal(err)
-	}
-	if err := KeepNewest(into, 2, made); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.Chtimes(killed, now.AddDate(-1, 0, 0), now.AddDate(-1, 0, 0)))
+	must.Do(t, KeepNewest(into, 2, made))
 	if got, want := names(), []string{filepath.Base(underway), first + ".3", next}; !slices.Equal(got, want) {
 		t.Errorf("kept %q, want %q", got, want)
 	}

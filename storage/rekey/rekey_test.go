@@ -15,6 +15,7 @@ import (
 
 	"gatehouse/storage/keys"
 	"gatehouse/storage/rekey"
+	"gatehouse/storage/storagetest/must"
 )
 
 // install makes the keys of an installation.
@@ -22,13 +23,8 @@ func install(t *testing.T) (ring, key string, first keys.Ring) {
 	t.Helper()
 	dir := t.TempDir()
 	ring, key = filepath.Join(dir, "store", "keyring"), filepath.Join(dir, "key")
-	if err := os.Mkdir(filepath.Dir(ring), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	first, _, err := rekey.Load(ring, key, keys.File{}, true)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.Mkdir(filepath.Dir(ring), 0o700))
+	first, _ = must.Get2(rekey.Load(ring, key, keys.File{}, true))(t)
 	return ring, key, first
 }
 
@@ -42,19 +38,13 @@ func rotation(ring, key string) rekey.Rotation {
 
 func run(t *testing.T, r rekey.Rotation) rekey.Result {
 	t.Helper()
-	done, err := r.Run()
-	if err != nil {
-		t.Fatal(err)
-	}
+	done := must.Get(r.Run())(t)
 	return done
 }
 
 func load(t *testing.T, ring, key string) (keys.Ring, string) {
 	t.Helper()
-	r, old, err := rekey.Load(ring, key, keys.File{}, false)
-	if err != nil {
-		t.Fatal(err)
-	}
+	r, old := must.Get2(rekey.Load(ring, key, keys.File{}, false))(t)
 	return r, old
 }
 
@@ -67,10 +57,7 @@ func wantRing(t *testing.T, got, want keys.Ring) {
 
 func names(t *testing.T, dir string) (list []string) {
 	t.Helper()
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	entries := must.Get(os.ReadDir(dir))(t)
 	for _, e := range entries {
 		list = append(list, e.Name())
 	}
@@ -79,14 +66,9 @@ func names(t *testing.T, dir string) (list []string) {
 
 func TestRun(t *testing.T) {
 	ring, key, first := install(t)
-	before, err := keys.ReadFile(key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	before := must.Get(keys.ReadFile(key))(t)
 	for _, litter := range []string{".key-123", ".key.old-20261128T130000Z-123"} { // two rotations were killed
-		if err := before.Write(filepath.Join(filepath.Dir(key), litter)); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, before.Write(filepath.Join(filepath.Dir(key), litter)))
 	}
 	done := run(t, rotation(ring, key))
 	got, old := load(t, ring, key)
@@ -106,10 +88,7 @@ func TestRun(t *testing.T) {
 	if f, err = keys.ReadFile(key); err != nil || f.Same(before) || f.ID() == before.ID() || !f.Same(done.Key) {
 		t.Errorf("the key file has no new key: %v", err)
 	}
-	b, err := os.ReadFile(ring)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := must.Get(os.ReadFile(ring))(t)
 	if _, err := before.Open(ring, b); !errors.Is(err, keys.ErrWrong) {
 		t.Errorf("the old key opens the keyring: %v", err)
 	}
@@ -205,9 +184,7 @@ func TestUndone(t *testing.T) {
 			}
 			if kept := ring + ".kept"; name == "no room for the keyring" {
 				// What is there in place of the keyring can't be read: both keys stay.
-				if err := errors.Join(os.Remove(ring), os.Rename(kept, ring)); err != nil {
-					t.Fatal(err)
-				}
+				must.Do(t, errors.Join(os.Remove(ring), os.Rename(kept, ring)))
 			} else if got := names(t, filepath.Dir(key)); !slices.Equal(got, []string{"key", "store"}) {
 				t.Errorf("the directory has %v", got)
 			}
@@ -221,9 +198,7 @@ func TestUndone(t *testing.T) {
 func TestLink(t *testing.T) {
 	ring, key, _ := install(t)
 	link := filepath.Join(t.TempDir(), "key")
-	if err := os.Symlink(key, link); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.Symlink(key, link))
 	done := run(t, rotation(ring, link))
 	if !strings.HasPrefix(done.Old, key) {
 		t.Errorf("the old key is in %s, and the key in %s", done.Old, key)

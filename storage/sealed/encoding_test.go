@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"gatehouse/storage/journal"
+	"gatehouse/storage/storagetest/must"
 )
 
 // Head and seals of the table's file are as the store's format says. TestEncodings of
@@ -26,10 +27,7 @@ func TestEncodings(t *testing.T) {
 	if got := string(form.headKey()); got != "T head" {
 		t.Errorf("the head is sealed under %q", got)
 	}
-	b, err := os.ReadFile("../testdata/format3/encodings")
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := must.Get(os.ReadFile("../testdata/format3/encodings"))(t)
 	want := strings.Split(string(b), "\n")
 	for name, b := range map[string][]byte{"table-head": head, "table-part": form.partKey(moment, 3)} {
 		if line := fmt.Sprintf("%s %x", name, sha256.Sum256(b)); !slices.Contains(want, line) {

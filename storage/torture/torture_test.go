@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"gatehouse/storage/storagetest"
+	"gatehouse/storage/storagetest/must"
 )
 
 // TestMain lets the test binary act as the child of a test.
@@ -108,13 +109,8 @@ func TestLedger(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if err := l.save(to.path("ledger")); err != nil {
-				t.Fatal(err)
-			}
-			liar, err := loadLedger(to.path("ledger"))
-			if err != nil {
-				t.Fatal(err)
-			}
+			must.Do(t, l.save(to.path("ledger")))
+			liar := must.Get(loadLedger(to.path("ledger")))(t)
 			lie(liar)
 			if _, wrong, err := inspect(liar, dir, 0, true); len(wrong) == 0 || err != nil {
 				t.Errorf("got nothing wrong, %v", err)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"gatehouse/storage/wallclock"
+	"gatehouse/storage/storagetest/must"
 )
 
 // system is a computer with a wall clock that can be set.
@@ -17,10 +18,7 @@ type system struct {
 
 func (s *system) clock(t *testing.T, known wallclock.Known) *wallclock.Clock {
 	t.Helper()
-	b, err := json.Marshal(known) // encoded as the store keeps it
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := must.Get(json.Marshal(known))(t) // encoded as the store keeps it
 	if known = (wallclock.Known{}); json.Unmarshal(b, &known) != nil {
 		t.Fatalf("%s can't be read", b)
 	}

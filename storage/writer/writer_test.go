@@ -52,10 +52,7 @@ type fixture struct {
 
 func start(t *testing.T) *fixture {
 	t.Helper()
-	j, err := journal.Open(t.TempDir(), [32]byte{1}, journal.Options{Create: true})
-	if err != nil {
-		t.Fatal(err)
-	}
+	j := must.Get(journal.Open(t.TempDir(), [32]byte{1}, journal.Options{Create: true}))(t)
 	t.Cleanup(func() { j.Close() })
 	closing := make(chan struct{})
 	seals := keys.Ring{Root: [32]byte{1}}.Seals()
