@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"gatehouse/storage/wallclock"
 	"gatehouse/storage/storagetest/must"
+	"gatehouse/storage/wallclock"
 )
 
 // system is a computer with a wall clock that can be set.

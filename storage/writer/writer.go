@@ -78,12 +78,12 @@ type Writer struct {
 
 // change is a function that waits for the writer.
 type change struct {
-	by        record.Actor
-	need      journal.Need
-	note      *record.Event // set if nobody waits for the change
-	fn        func(*Tx) error
-	err       error
-	done      chan struct{}
+	by   record.Actor
+	need journal.Need
+	note *record.Event // set if nobody waits for the change
+	fn   func(*Tx) error
+	err  error
+	done chan struct{}
 }
 
 // The limits of one commit. A change puts a few records of a few hundred bytes.
