@@ -131,12 +131,35 @@ func TestRatios(t *testing.T) {
 		t.Error(err)
 	}
 	for what, r := range map[string]result{
-		"no request": {}, "a refusal": {requests: 9, refused: 1}, "a broken connection": {requests: 9, broken: 1},
+		"a refusal": {requests: 9, refused: 1}, "a broken connection": {requests: 9, broken: 1},
 	} {
 		wrong := contest{kind: kinds[0], pairs: []pair{{gate: r, empty: run(1, 1)}}}
 		if wrong.check() == nil {
 			t.Errorf("%s: got no error", what)
 		}
+	}
+}
+
+// TestDisturbed: a round counts if each run was answered and nothing was stolen, and after too
+// many others the measurement ends.
+func TestDisturbed(t *testing.T) {
+	b := &bench{rounds: 1, duration: time.Second, out: new(bytes.Buffer)}
+	good := pair{gate: result{requests: 1}, empty: result{requests: 1}}
+	stolen, stuck, broken := good, good, good
+	stolen.stolen, stuck.empty.requests = time.Second, 0
+	broken.empty = result{broken: 1} // again, it would be the same
+	for what, r := range map[string]struct {
+		pair
+		counts bool
+	}{"good": {good, true}, "stolen": {stolen, false}, "stuck": {stuck, false}, "broken": {broken, true}} {
+		var c contest
+		if err := b.add(&c, r.pair); err != nil || len(c.pairs) == 1 != r.counts || len(c.all()) != 1 {
+			t.Errorf("%s: got %d rounds of %d, %v", what, len(c.pairs), len(c.all()), err)
+		}
+	}
+	c := contest{disturbed: make([]pair, 10)}
+	if b.add(&c, stuck) == nil {
+		t.Error("11 disturbed rounds: got no error")
 	}
 }
 
