@@ -3,7 +3,6 @@ package order
 import (
 	"bytes"
 	"encoding/hex"
-	"math"
 	"strings"
 
 	"gatehouse/storage/keys"
@@ -196,34 +195,6 @@ func verdictOf(taken bool) verdict {
 		return judged
 	}
 	return judged | refused
-}
-
-// inTime keeps those of the tokens that were created from first to last, in ms, and that end
-// when the match says.
-func (j *judge) inTime(list []uint32, p *part, first, last int64) []uint32 {
-	ends := j.match.Ends
-	from, to := ends.bounds()
-	if first == math.MinInt64 && last == math.MaxInt64 && ends == (Span{}) {
-		return list
-	}
-	kept := list[:0]
-	for _, n := range list {
-		h := &p.heads[n]
-		if h.created < first || h.created > last {
-			continue
-		}
-		end := h.expires
-		if j.ending {
-			end = record.Earlier(end, j.ends[p.ids[n][0]])
-		}
-		if end == 0 {
-			end = Never
-		}
-		if end >= from && end <= to {
-			kept = append(kept, n)
-		}
-	}
-	return kept
 }
 
 // withDetails keeps those of the tokens whose name, maker and limits the match takes.

@@ -4,6 +4,7 @@ import (
 	"math"
 	"runtime"
 	"slices"
+	"time"
 
 	"gatehouse/storage/disk"
 	"gatehouse/storage/keys"
@@ -11,7 +12,7 @@ import (
 	"gatehouse/storage/table"
 )
 
-// stretch is the number of tokens after which a search lets others have the processor.
+// A search looks at so many tokens, and then asks itself whether to go on.
 const stretch = 1024
 
 // search offers the tokens that the filter takes to a selection.
@@ -34,9 +35,11 @@ func (v *Views) search(s *Sieve, to *selection) error {
 		return q.few(list)
 	}
 	q.prepare()
-	if q.asksFacts() || q.byCreation() {
+	switch {
+	case q.nobody:
+	case q.asksFacts(), q.byCreation():
 		err = v.withFacts(q.inMemory)
-	} else {
+	default:
 		err = q.inTable()
 	}
 	if err == nil && s.Revoked { // last, so that it does not miss one that dies during the search
@@ -50,13 +53,16 @@ type question struct {
 	judge
 	sieve *Sieve
 	to    *selection
-	asked int // since the last rest
+	turn
 
-	narrow bool // the table sorts out most tokens
+	narrow bool // the table sorts out more tokens than their times do
 
 	// The same memory for all:
 	entries []table.Entry
+	all     []uint32 // 0, 1, 2, ...
 	numbers []uint32
+
+	nobody bool // the filter takes no token in the table
 
 	pick             table.Pick // of a shard
 	usedFrom, usedTo int64      // ms: the filter takes no other last uses
@@ -83,11 +89,21 @@ func (q *question) prepare() {
 			q.pick.Owners[s.number] = true
 		}
 	case q.match.Owner != nil || q.match.State != nil:
+		taken := 0
 		q.pick.Owners = make([]bool, len(q.states))
 		for n := range q.pick.Owners {
-			q.pick.Owners[n] = q.owner(uint32(n))&(refused|notLive) == 0
+			if q.owner(uint32(n))&(refused|notLive) == 0 {
+				q.pick.Owners[n] = true
+				taken++
+			}
 		}
+		q.nobody = taken == 0
 	}
+}
+
+// counts reports whether the tokens that the table picks need only be counted.
+func (q *question) counts() bool {
+	return q.to.count && q.words == 0 && q.sieve.Prefix+q.sieve.ID == ""
 }
 
 // picked returns what a walk through a shard may find: once a page is full, only what comes
@@ -101,22 +117,30 @@ func (q *question) picked() *table.Pick {
 	return &q.pick
 }
 
-// rest is called for every few tokens. It lets others have the processor, and reports whether
-// to go on.
-func (q *question) rest(tokens int) bool {
-	if q.asked += tokens; q.asked >= stretch {
-		q.asked = 0
-		rest()
-	}
+// goOn is called for every few tokens. It lets others have the processor in time, and reports
+// whether to go on.
+func (q *question) goOn() bool {
+	q.rest()
 	return !disk.IsClosed(q.match.Done)
 }
 
-// rest lets other goroutines have the processor, and then other threads: with Gosched alone,
-// those of verification waited until the kernel had enough of the search, some 3 ms, and their
-// slowest requests took twice as long.
-func rest() {
+// turn is the work of a search since it has let others have the processor.
+type turn struct{ began time.Time }
+
+// mostTurn is how long a turn takes. Verification waits for as long; and to rest costs some
+// 10 µs, as the runtime wakes a thread: after each thousand tokens, it was half of a search.
+const mostTurn = 100 * time.Microsecond
+
+// rest ends the turn if it was long enough. It lets other goroutines have the processor, and then
+// other threads: with Gosched alone, those of verification waited until the kernel had enough of
+// the search, some 3 ms, and their slowest requests took twice as long.
+func (t *turn) rest() {
+	if time.Since(t.began) < mostTurn {
+		return
+	}
 	runtime.Gosched()
 	yield()
+	t.began = time.Now()
 }
 
 // takes reports whether the filter takes a token, as far as the table and the owner say.
@@ -128,13 +152,12 @@ func (q *question) takes(e *table.Entry) bool {
 // inTable searches tokens by what the table has. It copies those that the filter may take,
 // so that verification does not wait for the filter.
 func (q *question) inTable() error {
-	s := q.sieve
 	for b := range table.Shards {
 		shard := byte(b)
-		if !s.in(shard) {
+		if !q.sieve.in(shard) {
 			continue
 		}
-		if q.to.count && s.Match == nil && s.Prefix+s.ID == "" && s.Owner == 0 {
+		if q.counts() {
 			q.to.n += q.views.table.CountIn(shard, q.picked())
 		} else {
 			q.entries = q.views.table.AppendIn(q.entries[:0], shard, q.picked())
@@ -144,7 +167,7 @@ func (q *question) inTable() error {
 				}
 			}
 		}
-		if !q.rest(stretch) {
+		if !q.goOn() {
 			break
 		}
 	}
@@ -160,20 +183,19 @@ func (q *question) inMemory(f *facts) error {
 			continue
 		}
 		p := &f.parts[b]
-		if !q.rest(len(p.ids) / 2) { // its slots are looked at too
-			break
-		}
 		for list := range slices.Chunk(q.candidates(p, byte(b)), stretch) {
-			many := len(list)
-			q.entries = q.views.table.AppendOf(q.entries[:0], byte(b), p.ids, q.matching(p, list), q.picked())
-			for i := range q.entries {
-				e := &q.entries[i]
-				// A token whose facts are not known is newer than the question.
-				if p.knows(e.Slot) && q.takes(e) && q.found(p, e.Slot, e.Owner) {
-					q.offer(e.ID, e.Used, p.heads[e.Slot].created)
+			list = q.matching(p, list)
+			if q.counts() {
+				q.to.n += q.views.table.CountOf(byte(b), p.ids, list, q.picked())
+			} else {
+				q.entries = q.views.table.AppendOf(q.entries[:0], byte(b), p.ids, list, q.picked())
+				for i := range q.entries {
+					if e := &q.entries[i]; q.takes(e) && q.found(p, e.Slot, e.Owner) {
+						q.offer(e.ID, e.Used, p.heads[e.Slot].created)
+					}
 				}
 			}
-			if !q.rest(many) {
+			if !q.goOn() {
 				return nil
 			}
 		}
@@ -181,17 +203,19 @@ func (q *question) inMemory(f *facts) error {
 	return nil
 }
 
-// candidates returns the numbers of all tokens of a part. But perhaps the table sorts out most
-// of them, for example because a page is full and few can still be on it: then it returns the
-// others. That costs something too, so if it was in vain, most of the next parts go without.
+// candidates returns the numbers of all tokens of a part. But perhaps the table sorts out more
+// than the times of creation and end do, for example because a page is full and few can still be
+// on it: then it returns those that the table picks. Every 16th part shows which is better. The
+// first part does not: its tokens fill many a page.
 func (q *question) candidates(p *part, b byte) []uint32 {
-	if q.narrow || b%16 == 0 {
-		q.entries = q.views.table.AppendIn(q.entries[:0], b, q.picked())
-		q.narrow = len(q.entries) < len(p.ids)/16
+	all := q.upTo(len(p.ids))
+	if b%16 == 1 {
+		q.narrow = q.views.table.CountIn(b, q.picked())+len(all)/16 < len(q.inTime(p, all))
 	}
 	if !q.narrow {
-		return q.all(p)
+		return all
 	}
+	q.entries = q.views.table.AppendIn(q.entries[:0], b, q.picked())
 	q.numbers = q.numbers[:0]
 	for i := range q.entries {
 		if n, ok := p.find(q.entries[i].Slot, q.entries[i].ID); ok {
@@ -201,43 +225,63 @@ func (q *question) candidates(p *part, b byte) []uint32 {
 	return q.numbers
 }
 
-// all returns the numbers of all tokens of a part.
-func (q *question) all(p *part) []uint32 {
-	q.numbers = q.numbers[:0]
-	for n := range p.ids {
-		q.numbers = append(q.numbers, uint32(n))
+// upTo returns the first numbers, to be read only.
+func (q *question) upTo(many int) []uint32 {
+	for n := len(q.all); n < many; n++ {
+		q.all = append(q.all, uint32(n))
 	}
-	return q.numbers
+	return q.all[:many]
 }
 
 // amongDead searches the tokens that are not in the table.
 func (q *question) amongDead(f *facts) error {
 	q.use(f)
 	p := &f.dead.part
-	for list := range slices.Chunk(q.all(p), stretch) {
+	for list := range slices.Chunk(q.upTo(len(p.ids)), stretch) {
 		for _, n := range q.matching(p, list) {
 			r := &f.dead.rows[n]
 			if !r.gone && q.sieve.Takes(p.ids[n], r.owner, r.used) && q.takesOwner(r.owner, r.revoked) && q.found(p, n, r.owner) {
 				q.offer(p.ids[n], r.used, p.heads[n].created)
 			}
 		}
-		if !q.rest(stretch) {
+		if !q.goOn() {
 			break
 		}
 	}
 	return nil
 }
 
-// matching keeps those of the tokens of a part whose facts match.
+// matching returns those of the tokens of a part whose facts match.
 func (q *question) matching(p *part, list []uint32) []uint32 {
+	return q.seen(q.withDetails(q.inTime(p, list), p), p)
+}
+
+// inTime returns those of the tokens of a part that were created, and end, when the match says,
+// and whose facts are known. A token whose facts are not known is newer than the question.
+func (q *question) inTime(p *part, list []uint32) []uint32 {
 	first, last := q.match.Created.bounds()
 	if q.byCreation() {
 		from, to := q.to.span()
 		first, last = max(first, from), min(last, to)
 	}
-	list = q.inTime(list, p, first, last)
-	list = q.withDetails(list, p)
-	return q.seen(list, p)
+	first = max(first, neverMade+1)
+	from, to := q.match.Ends.bounds()
+	kept := q.numbers[:0] // list may be a later part of it
+	for _, n := range list {
+		h := &p.heads[n]
+		end := h.expires
+		if q.ending {
+			end = record.Earlier(end, q.ends[p.ids[n][0]])
+		}
+		if end == 0 {
+			end = Never
+		}
+		if h.created >= first && h.created <= last && end >= from && end <= to {
+			kept = append(kept, n)
+		}
+	}
+	q.numbers = kept
+	return kept
 }
 
 func (q *question) offer(id keys.ID, used record.LastUse, created int64) {
@@ -252,7 +296,7 @@ func (q *question) offer(id keys.ID, used record.LastUse, created int64) {
 func (q *question) few(list []candidate) error {
 	s := q.sieve
 	for _, c := range list {
-		q.rest(1)
+		q.rest()
 		e, live, _ := q.views.table.Get(c.id)
 		if live && !q.takes(&e) || !live && !s.Revoked {
 			continue

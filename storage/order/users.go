@@ -68,6 +68,7 @@ func (v *Views) Users(f UserFilter) ([]Standing, error) {
 func (v *Views) held(which *table.Pick, staleSince int64) []Holding {
 	held := make([]Holding, v.table.Owners.Len())
 	var list []table.Entry
+	var turn turn
 	for shard := range table.Shards {
 		list = v.table.AppendIn(list[:0], byte(shard), which)
 		for i := range list {
@@ -75,7 +76,7 @@ func (v *Views) held(which *table.Pick, staleSince int64) []Holding {
 				held[e.Owner].Count(1, e.Used, staleSince)
 			}
 		}
-		rest()
+		turn.rest()
 	}
 	return held
 }

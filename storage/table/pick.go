@@ -11,7 +11,7 @@ import (
 type Pick struct {
 	From, To     int64  // ms: last used, or created if never used, not before and not after
 	Used, Unused bool   // only those that were used, or were not
-	Owners       []bool // by number: whether to take the owner's tokens. Owners beyond it, and all if it is nil, are taken
+	Owners       []bool // by number: whether to take the owner's tokens; nil: all
 }
 
 // Any picks all tokens.
@@ -38,7 +38,7 @@ func (p *Pick) rule() rule {
 
 func (r *rule) takes(s *slot) bool {
 	u := s.lastUse()
-	return u >= r.from && u <= r.to && u&r.mask == r.want && (int(s.owner) >= len(r.owners) || r.owners[s.owner])
+	return u >= r.from && u <= r.to && u&r.mask == r.want && (r.owners == nil || int(s.owner) < len(r.owners) && r.owners[s.owner])
 }
 
 // walk calls fn with the number of each slot that is picked.
@@ -73,6 +73,16 @@ func (t *Table) AppendOf(list []Entry, shard byte, ids []keys.ID, numbers []uint
 	sh := &t.shards[shard]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	sh.walkOf(ids, numbers, pick, func(n uint32, s *slot) {
+		e := s.entry(ids[n])
+		e.Slot = n
+		list = append(list, e)
+	})
+	return list
+}
+
+// walkOf calls fn with each of the numbers whose token is picked, and its slot.
+func (sh *shard) walkOf(ids []keys.ID, numbers []uint32, pick *Pick, fn func(n uint32, s *slot)) {
 	r := pick.rule()
 	for _, n := range numbers {
 		id, at := &ids[n], n
@@ -83,12 +93,9 @@ func (t *Table) AppendOf(list []Entry, shard byte, ids []keys.ID, numbers []uint
 			}
 		}
 		if s := sh.at(at); r.takes(s) {
-			e := s.entry(*id)
-			e.Slot = n
-			list = append(list, e)
+			fn(n, s)
 		}
 	}
-	return list
 }
 
 // CountIn counts the tokens of one shard that are picked.
@@ -97,5 +104,14 @@ func (t *Table) CountIn(shard byte, pick *Pick) (n int) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	sh.walk(pick, func(uint32, *slot) { n++ })
+	return n
+}
+
+// CountOf is CountIn for some tokens of a shard, as AppendOf takes them.
+func (t *Table) CountOf(shard byte, ids []keys.ID, numbers []uint32, pick *Pick) (n int) {
+	sh := &t.shards[shard]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	sh.walkOf(ids, numbers, pick, func(uint32, *slot) { n++ })
 	return n
 }
