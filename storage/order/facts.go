@@ -27,18 +27,17 @@ type part struct {
 	ids    []keys.ID
 	places []uint32 // open addressing: a number + 1
 
-	heads    []head
+	created  []int64 // ms
+	expires  []int64 // ms
 	details  []detail
 	seen     []uint32 // places in addrs
 	addrs    []byte   // the first one says: no addresses
 	unlinked int      // bytes of addrs that no token refers to
 }
 
-type head struct{ created, expires int64 } // ms
-
 type detail struct{ name, by, limit uint32 }
 
-// neverMade, as the time of creation, marks a token whose record has not been read.
+// neverMade, as the times of creation and end, marks a token whose record has not been read.
 const neverMade = -1 << 63
 
 // beyond is a slot that no table has.
@@ -47,7 +46,7 @@ const beyond = 1<<32 - 1
 // reserve makes room for n tokens, and some more.
 func (p *part) reserve(n int) {
 	room := n + n/16 + 1
-	p.ids, p.heads = make([]keys.ID, 0, room), make([]head, 0, room)
+	p.ids, p.created, p.expires = make([]keys.ID, 0, room), make([]int64, 0, room), make([]int64, 0, room)
 	p.details, p.seen, p.addrs = make([]detail, 0, room), make([]uint32, 0, room), []byte{0}
 }
 
@@ -77,7 +76,7 @@ func (p *part) add(id keys.ID) (n uint32) {
 		return n
 	}
 	n = uint32(len(p.ids))
-	p.ids, p.heads = append(p.ids, id), append(p.heads, head{created: neverMade})
+	p.ids, p.created, p.expires = append(p.ids, id), append(p.created, neverMade), append(p.expires, neverMade)
 	p.details, p.seen = append(p.details, detail{}), append(p.seen, 0)
 	if 4*len(p.ids) > 3*len(p.places) {
 		p.index()
@@ -105,7 +104,7 @@ func (p *part) place(n uint32) {
 }
 
 // knows reports whether a token's record was read.
-func (p *part) knows(n uint32) bool { return p.heads[n].created != neverMade }
+func (p *part) knows(n uint32) bool { return p.created[n] != neverMade }
 
 // has reports whether a token is known to have been seen at an address. Without an
 // address, its record has changed.
@@ -140,7 +139,7 @@ func (f *facts) set(p *part, n uint32, t *record.Token) {
 
 // setRecord sets what the token's own record has. The addresses are in another record.
 func (f *facts) setRecord(p *part, n uint32, t *record.Token) {
-	p.heads[n] = head{t.Created, t.Expires}
+	p.created[n], p.expires[n] = t.Created, t.Expires
 	p.details[n] = detail{f.texts.add(t.Name), f.texts.add(t.By), f.limits.add(limit{t.Scopes, t.Addresses})}
 }
 

@@ -163,19 +163,19 @@ func (v *Views) appendTokens(b []byte, f *facts, dead []uint32, shard int) ([]by
 	return b, nil
 }
 
-// appendTo writes how many tokens, each one's id, head, detail and place in addrs, and then
+// appendTo writes how many tokens, each one's id, times, detail and place in addrs, and then
 // addrs with what these tokens need of it.
 func (p *part) appendTo(b []byte, numbers []uint32) []byte {
 	b = binary.AppendUvarint(b, uint64(len(numbers)))
 	addrs := []byte{0}
 	for _, n := range numbers {
-		h, d, at := p.heads[n], p.details[n], uint32(0)
+		d, at := p.details[n], uint32(0)
 		if p.seen[n] != 0 {
 			seen := p.addrs[p.seen[n]:]
 			at, addrs = uint32(len(addrs)), append(addrs, seen[:seenLen(seen)]...)
 		}
 		b = append(b, p.ids[n][:]...)
-		b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, uint64(h.created)), uint64(h.expires))
+		b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, uint64(p.created[n])), uint64(p.expires[n]))
 		for _, v := range []uint32{d.name, d.by, d.limit, at} {
 			b = binary.BigEndian.AppendUint32(b, v)
 		}

@@ -27,11 +27,12 @@ type judge struct {
 	words verdict // all words of the search
 	inID  verdict // those that can be in an id
 
-	people []*Person // by number; nil: the match does not ask for them
-	states []record.UserState
-	owners []verdict  // by number; nil: the match takes all
-	ends   [256]int64 // when all tokens of a key end, in ms; 0: never
-	ending bool       // some key ends
+	people  []*Person // by number; nil: the match does not ask for them
+	states  []record.UserState
+	byState [256]verdict // of the owner
+	owners  []verdict    // by number; nil: the match asks only for their states
+	ends    [256]int64   // when all tokens of a key end, in ms; 0: never
+	ending  bool         // some key ends
 
 	networks []network
 	addrs    []byte // of a token whose record was read
@@ -71,10 +72,10 @@ func (j *judge) meet() error {
 		return nil
 	}
 	j.states = j.views.table.Owners.States()
-	j.owners = make([]verdict, len(j.states))
 	if !m.asksOwner() {
 		return nil
 	}
+	j.owners = make([]verdict, len(j.states))
 	return j.views.withPeople(func(p *people) error {
 		j.people = make([]*Person, len(p.who))
 		for n := range p.who {
@@ -86,7 +87,7 @@ func (j *judge) meet() error {
 
 // owner returns the verdict on an owner.
 func (j *judge) owner(number uint32) verdict {
-	if j.owners == nil {
+	if j.states == nil {
 		return judged
 	}
 	if int64(number) >= int64(len(j.owners)) {
@@ -100,14 +101,18 @@ func (j *judge) owner(number uint32) verdict {
 }
 
 func (j *judge) newOwner(number uint32) verdict {
-	m, v, state := j.match, judged, record.UserRemoved
+	m, state := j.match, record.UserRemoved
 	if int64(number) < int64(len(j.states)) {
 		state = j.states[number]
 	} else if int64(number) < int64(j.views.table.Owners.Len()) { // newer than the search
 		state = j.views.table.Owners.At(number).State
 	}
-	if m.State != nil && !m.State(state) {
-		v |= notLive
+	v := j.byState[state]
+	if v == 0 {
+		if v = judged; m.State != nil && !m.State(state) {
+			v |= notLive
+		}
+		j.byState[state] = v
 	}
 	if !m.asksOwner() {
 		return v

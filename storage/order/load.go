@@ -114,7 +114,7 @@ func (p *part) load(c *record.Cutter) {
 		b := c.Bytes(rowSize)
 		p.ids = append(p.ids, keys.ID(b))
 		b = b[keys.IDSize:]
-		p.heads = append(p.heads, head{int64(u64(b)), int64(u64(b[8:]))})
+		p.created, p.expires = append(p.created, int64(u64(b))), append(p.expires, int64(u64(b[8:])))
 		p.details = append(p.details, detail{u32(b[16:]), u32(b[20:]), u32(b[24:])})
 		p.seen = append(p.seen, u32(b[28:]))
 	}
@@ -129,7 +129,8 @@ func (v *Views) loadDead(f *facts, c *record.Cutter, latest int64) {
 		r := deadRow{owner: v.number(record.DecodeUserID(c.Bytes(8))), used: record.LastUse(binary.BigEndian.Uint64(c.Bytes(8)))}
 		r.revoked = int64(binary.BigEndian.Uint64(c.Bytes(8)))
 		to := d.add(id)
-		d.rows, d.heads[to], d.details[to] = append(d.rows, r), from.heads[n], from.details[n]
+		d.rows, d.details[to] = append(d.rows, r), from.details[n]
+		d.created[to], d.expires[to] = from.created[n], from.expires[n]
 		if from.seen[n] != 0 {
 			seen := from.addrs[from.seen[n]:]
 			d.seen[to], d.addrs = uint32(len(d.addrs)), append(d.addrs, seen[:seenLen(seen)]...)

@@ -89,15 +89,11 @@ func (q *question) prepare() {
 			q.pick.Owners[s.number] = true
 		}
 	case q.match.Owner != nil || q.match.State != nil:
-		taken := 0
 		q.pick.Owners = make([]bool, len(q.states))
 		for n := range q.pick.Owners {
-			if q.owner(uint32(n))&(refused|notLive) == 0 {
-				q.pick.Owners[n] = true
-				taken++
-			}
+			q.pick.Owners[n] = q.owner(uint32(n))&(refused|notLive) == 0
 		}
-		q.nobody = taken == 0
+		q.nobody = !slices.Contains(q.pick.Owners, true)
 	}
 }
 
@@ -191,7 +187,7 @@ func (q *question) inMemory(f *facts) error {
 				q.entries = q.views.table.AppendOf(q.entries[:0], byte(b), p.ids, list, q.picked())
 				for i := range q.entries {
 					if e := &q.entries[i]; q.takes(e) && q.found(p, e.Slot, e.Owner) {
-						q.offer(e.ID, e.Used, p.heads[e.Slot].created)
+						q.offer(e.ID, e.Used, p.created[e.Slot])
 					}
 				}
 			}
@@ -241,7 +237,7 @@ func (q *question) amongDead(f *facts) error {
 		for _, n := range q.matching(p, list) {
 			r := &f.dead.rows[n]
 			if !r.gone && q.sieve.Takes(p.ids[n], r.owner, r.used) && q.takesOwner(r.owner, r.revoked) && q.found(p, n, r.owner) {
-				q.offer(p.ids[n], r.used, p.heads[n].created)
+				q.offer(p.ids[n], r.used, p.created[n])
 			}
 		}
 		if !q.goOn() {
@@ -259,24 +255,44 @@ func (q *question) matching(p *part, list []uint32) []uint32 {
 // inTime returns those of the tokens of a part that were created, and end, when the match says,
 // and whose facts are known. A token whose facts are not known is newer than the question.
 func (q *question) inTime(p *part, list []uint32) []uint32 {
-	first, last := q.match.Created.bounds()
-	if q.byCreation() {
-		from, to := q.to.span()
-		first, last = max(first, from), min(last, to)
+	created, ends := q.match.Created, q.match.Ends
+	if created != (Span{}) || q.byCreation() || ends == (Span{}) {
+		list = q.createdIn(p, list, created)
 	}
-	first = max(first, neverMade+1)
-	from, to := q.match.Ends.bounds()
+	if ends == (Span{}) {
+		return list
+	}
+	from, to := ends.bounds()
+	from = max(from, neverMade+1)
 	kept := q.numbers[:0] // list may be a later part of it
 	for _, n := range list {
-		h := &p.heads[n]
-		end := h.expires
+		end := p.expires[n]
 		if q.ending {
 			end = record.Earlier(end, q.ends[p.ids[n][0]])
 		}
 		if end == 0 {
 			end = Never
 		}
-		if h.created >= first && h.created <= last && end >= from && end <= to {
+		if end >= from && end <= to {
+			kept = append(kept, n)
+		}
+	}
+	q.numbers = kept
+	return kept
+}
+
+// createdIn returns those of the tokens of a part that were created in the span and, if the
+// places are times of creation, may still be on the page.
+func (q *question) createdIn(p *part, list []uint32, span Span) []uint32 {
+	first, last := span.bounds()
+	if q.byCreation() {
+		from, to := q.to.span()
+		first, last = max(first, from), min(last, to)
+	}
+	first = max(first, neverMade+1)
+	kept := q.numbers[:0]
+	for _, n := range list {
+		if at := p.created[n]; at >= first && at <= last {
 			kept = append(kept, n)
 		}
 	}
