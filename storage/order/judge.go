@@ -29,7 +29,7 @@ type judge struct {
 
 	people  []*Person // by number; nil: the match does not ask for them
 	states  []record.UserState
-	byState [256]verdict // of the owner
+	byState [256]verdict // on an owner's state
 	owners  []verdict    // by number; nil: the match asks only for their states
 	ends    [256]int64   // when all tokens of a key end, in ms; 0: never
 	ending  bool         // some key ends

@@ -12,7 +12,7 @@ import (
 	"gatehouse/storage/table"
 )
 
-// A search looks at so many tokens, and then asks itself whether to go on.
+// stretch is the number of tokens after which a search looks at the clock.
 const stretch = 1024
 
 // search offers the tokens that the filter takes to a selection.
@@ -62,8 +62,7 @@ type question struct {
 	all     []uint32 // 0, 1, 2, ...
 	numbers []uint32
 
-	nobody bool // the filter takes no token in the table
-
+	nobody           bool       // the filter takes no token in the table
 	pick             table.Pick // of a shard
 	usedFrom, usedTo int64      // ms: the filter takes no other last uses
 }
@@ -123,8 +122,8 @@ func (q *question) goOn() bool {
 // turn is the work of a search since it has let others have the processor.
 type turn struct{ began time.Time }
 
-// mostTurn is how long a turn takes. Verification waits for as long; and to rest costs some
-// 10 µs, as the runtime wakes a thread: after each thousand tokens, it was half of a search.
+// mostTurn is how long a turn takes. A verification may wait for as long. To rest costs some
+// 10 µs, as the runtime wakes a thread: after each thousand tokens it was a quarter of a search.
 const mostTurn = 100 * time.Microsecond
 
 // rest ends the turn if it was long enough. It lets other goroutines have the processor, and then
@@ -178,6 +177,9 @@ func (q *question) inMemory(f *facts) error {
 		if !q.sieve.in(byte(b)) {
 			continue
 		}
+		if !q.goOn() {
+			break
+		}
 		p := &f.parts[b]
 		for list := range slices.Chunk(q.candidates(p, byte(b)), stretch) {
 			list = q.matching(p, list)
@@ -201,8 +203,8 @@ func (q *question) inMemory(f *facts) error {
 
 // candidates returns the numbers of all tokens of a part. But perhaps the table sorts out more
 // than the times of creation and end do, for example because a page is full and few can still be
-// on it: then it returns those that the table picks. Every 16th part shows which is better. The
-// first part does not: its tokens fill many a page.
+// on it: then it returns those that the table picks. Every 16th part shows which is better, from
+// the second one on: often the first one fills the page.
 func (q *question) candidates(p *part, b byte) []uint32 {
 	all := q.upTo(len(p.ids))
 	if b%16 == 1 {

@@ -11,7 +11,7 @@ import (
 type Pick struct {
 	From, To     int64  // ms: last used, or created if never used, not before and not after
 	Used, Unused bool   // only those that were used, or were not
-	Owners       []bool // by number: whether to take the owner's tokens; nil: all
+	Owners       []bool // by number: whether to take the owner's tokens, those of later owners not; nil: all
 }
 
 // Any picks all tokens.
