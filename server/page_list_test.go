@@ -22,20 +22,18 @@ func TestSortedTokens(t *testing.T) {
 		h.clock.Move(time.Minute)
 		return h.ask("POST", "/api/token").cookie(cookie).json(toJSON(map[string]string{"name": name, "expiresIn": expires})).send().newToken().Secret
 	}
-	used := create("b", "30d")
+	h.alive(create("b", "30d")) // before the others are made
 	create("C", "never")
 	create("", "10d")
-	create("a", "20d")
-	h.clock.Move(time.Minute)
-	h.alive(used)
+	h.alive(create("a", "20d"))
 	for _, c := range []struct{ sort, want, head, link string }{
 		{"", "a no-name C b", `aria-sort="descending"><a href="/?sort=created">Created`, `<a href="/?sort=name">Name`},
 		{"-created", "a no-name C b", `aria-sort="descending"><a href="/?sort=created">Created`, `<a href="/?sort=used">Last used`},
 		{"created", "b C no-name a", `aria-sort="ascending"><a href="/">Created`, `<a href="/?sort=ends">Expires`},
 		{"name", "a b C no-name", `aria-sort="ascending"><a href="/?sort=-name">Name`, `<a href="/">Created`},
 		{"-name", "no-name C b a", `aria-sort="descending"><a href="/?sort=name">Name`, `<a href="/">Created`},
-		{"used", "C no-name a b", `aria-sort="ascending"><a href="/?sort=-used">Last used`, `<a href="/">Created`},
-		{"-used", "b a no-name C", `aria-sort="descending"><a href="/?sort=used">Last used`, `<a href="/">Created`},
+		{"used", "C no-name b a", `aria-sort="ascending"><a href="/?sort=-used">Last used`, `<a href="/">Created`},
+		{"-used", "a b no-name C", `aria-sort="descending"><a href="/?sort=used">Last used`, `<a href="/">Created`},
 		{"ends", "no-name a b C", `aria-sort="ascending"><a href="/?sort=-ends">Expires`, `<a href="/">Created`},
 		{"-ends", "C b a no-name", `aria-sort="descending"><a href="/?sort=ends">Expires`, `<a href="/">Created`},
 		{"owner", "a no-name C b", `aria-sort="descending"><a href="/?sort=created">Created`, `<a href="/?sort=name">Name`},

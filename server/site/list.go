@@ -92,11 +92,19 @@ func (st *Site) tokensAt(owner storage.UserID, at web.Place) ([]storage.Token, e
 	return list[skip:min(skip+rowsPerPage, len(list))], err
 }
 
-// sortTokens sorts by name, last use or end. As everywhere, a token that was never used
-// counts as used when it was created. No name comes after all names, and no end after all
+// sortTokens sorts by name, last use or end. As on the terminal, tokens that were never used
+// come before all others, by creation. No name comes after all names, and no end after all
 // ends.
 func sortTokens(list []storage.Token, by web.Sort) {
-	compare := func(a, b storage.Token) int { return cmp.Compare(a.LastUsed, b.LastUsed) }
+	used := func(t storage.Token) int64 {
+		if t.LastUsed > t.Created {
+			return t.LastUsed
+		}
+		return 0
+	}
+	compare := func(a, b storage.Token) int {
+		return cmp.Or(cmp.Compare(used(a), used(b)), cmp.Compare(a.Created, b.Created))
+	}
 	switch by.Key() {
 	case web.ByName:
 		lower := make(map[storage.ID]string, len(list))
