@@ -5,7 +5,7 @@
 // about a user, or with a long prefix, reads the tokens of the users from the index, and
 // those with the prefix from one shard. So queries are exact without a sorted copy to
 // maintain, and verification does no work for them. A walk over a million tokens takes 2 to
-// 4 ms, and a search by text up to 100 ms. Every 100 µs it lets others run, so that the
+// 4 ms, and a search by text up to 100 ms. Every 50 µs it lets others run, so that the
 // slowest of the verifications beside it take about as long as without it.
 //
 // Filters that ask for more than the table knows (see [Match]) need facts about each

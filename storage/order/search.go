@@ -124,7 +124,7 @@ type turn struct{ began time.Time }
 
 // mostTurn is how long a turn takes. A verification may wait for as long. To rest costs some
 // 10 µs, as the runtime wakes a thread: after each thousand tokens it was a quarter of a search.
-const mostTurn = 100 * time.Microsecond
+const mostTurn = 50 * time.Microsecond
 
 // rest ends the turn if it was long enough. It lets other goroutines have the processor, and then
 // other threads: with Gosched alone, those of verification waited until the kernel had enough of
