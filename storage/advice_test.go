@@ -25,13 +25,8 @@ func altered(name string, fn func(b []byte) []byte) func(*testing.T, string) {
 	return func(t *testing.T, dir string) {
 		t.Helper()
 		for _, file := range matching(t, dir, name) {
-			b, err := os.ReadFile(file)
-			if err == nil {
-				err = os.WriteFile(file, fn(b), 0o600)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
+			b := must.Get(os.ReadFile(file))(t)
+			must.Do(t, os.WriteFile(file, fn(b), 0o600))
 		}
 	}
 }

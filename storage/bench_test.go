@@ -216,13 +216,8 @@ func BenchmarkAuthenticate(b *testing.B) {
 	forged := []byte(secrets[0])
 	forged[100] ^= 1
 	_, limitedSecret := must.Get2(s.CreateToken(admin, users[0], TokenSpec{Scopes: []string{"files"}}))(b)
-	gone, goneSecret, err := s.CreateToken(admin, users[0], TokenSpec{})
-	if err == nil {
-		_, err = s.RevokeTokens(admin, gone.ID)
-	}
-	if err != nil {
-		b.Fatal(err)
-	}
+	gone, goneSecret := must.Get2(s.CreateToken(admin, users[0], TokenSpec{}))(b)
+	must.Get(s.RevokeTokens(admin, gone.ID))(b)
 	for _, c := range []struct {
 		name string
 		list []string
@@ -342,16 +337,9 @@ func benchBackup(b *testing.B, dir, backup string) {
 	<-s.Loaded()
 	defer cpu(b)()
 	for b.Loop() {
-		f, err := os.Create(backup)
-		if err == nil {
-			_, err = s.Snapshot(context.Background(), f)
-		}
-		if err == nil {
-			err = f.Sync()
-		}
-		if err != nil {
-			b.Fatal(err)
-		}
+		f := must.Get(os.Create(backup))(b)
+		must.Get(s.Snapshot(context.Background(), f))(b)
+		must.Do(b, f.Sync())
 		size, _ := f.Seek(0, io.SeekEnd)
 		b.SetBytes(size)
 		f.Close()

@@ -196,13 +196,8 @@ func TestFactsElsewhere(t *testing.T) {
 			for _, part := range []string{"facts", "table", "uses", "index"} {
 				mixed := copyDir(t, newer)
 				to := filepath.Join(mixed, "store", part)
-				err := os.RemoveAll(to)
-				if err == nil {
-					err = storagetest.CopyStore(filepath.Join(older, "store", part), to)
-				}
-				if err != nil {
-					t.Fatal(err)
-				}
+				must.Do(t, os.RemoveAll(to))
+				must.Do(t, storagetest.CopyStore(filepath.Join(older, "store", part), to))
 				if part == "index" && what != "a change" && what != "both" {
 					continue // the older index lacks uses that the log of uses has no more
 				}

@@ -58,13 +58,8 @@ type formerToken struct {
 
 func formerOf(t *testing.T) (v formerStore) {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join("testdata", "format"+marks.FormerFormat, "want.json"))
-	if err == nil {
-		err = json.Unmarshal(b, &v)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := must.Get(os.ReadFile(filepath.Join("testdata", "format"+marks.FormerFormat, "want.json")))(t)
+	must.Do(t, json.Unmarshal(b, &v))
 	return v
 }
 
@@ -197,13 +192,8 @@ func TestFormerBackup(t *testing.T) {
 	v := formerOf(t)
 	dir := t.TempDir()
 	for _, name := range []string{"key", "backup"} {
-		b, err := os.ReadFile(filepath.Join("testdata", "format"+marks.FormerFormat, name))
-		if err == nil {
-			err = os.WriteFile(filepath.Join(dir, name), b, 0o600)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		b := must.Get(os.ReadFile(filepath.Join("testdata", "format"+marks.FormerFormat, name)))(t)
+		must.Do(t, os.WriteFile(filepath.Join(dir, name), b, 0o600))
 	}
 	f := must.Get(os.Open(filepath.Join(dir, "backup")))(t)
 	defer f.Close()

@@ -206,16 +206,9 @@ func TestStopLeavesDamagedUses(t *testing.T) {
 func TestStopLeavesUsesUnloadable(t *testing.T) {
 	dir, opts, live, _ := left(t)
 	s := openWith(t, dir, opts)
-	b, err := s.Authenticate(live, home)
-	if err == nil {
-		err = s.upkeep.flush(t.Context())
-	}
-	if err == nil {
-		_, err = s.Authenticate(live, home)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := must.Get(s.Authenticate(live, home))(t)
+	must.Do(t, s.upkeep.flush(t.Context()))
+	must.Get(s.Authenticate(live, home))(t)
 	must.Do(t, s.index.Write(1, func(u *index.Update) error { return u.Hint(record.TokenKey(b.ID), []byte("no token"), 0) }))
 	stopped(t, s)
 	flip(t, filepath.Join(dir, "store", "table"))

@@ -281,13 +281,8 @@ func TestBehindNot(t *testing.T) {
 	t.Run("no shards", func(t *testing.T) {
 		at := copyDir(t, newer)
 		file := filepath.Join(at, "store", "table")
-		info, err := os.Stat(file)
-		if err == nil {
-			err = os.Truncate(file, info.Size()-table.Shards*keys.SealSize)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		info := must.Get(os.Stat(file))(t)
+		must.Do(t, os.Truncate(file, info.Size()-table.Shards*keys.SealSize))
 		s := openWith(t, at, opts)
 		wantLive(t, s, live)
 		wantDead(t, s, dead)
@@ -296,13 +291,8 @@ func TestBehindNot(t *testing.T) {
 		wantDead(t, s, dead)
 	})
 	t.Run("of a later moment", func(t *testing.T) {
-		table, err := os.ReadFile(filepath.Join(newer, "store", "table"))
-		if err == nil {
-			err = os.WriteFile(filepath.Join(older, "store", "table"), table, 0o600)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		table := must.Get(os.ReadFile(filepath.Join(newer, "store", "table")))(t)
+		must.Do(t, os.WriteFile(filepath.Join(older, "store", "table"), table, 0o600))
 		if s, err := Open(older, opts); !errors.Is(err, ErrDamaged) {
 			t.Errorf("got %v, want %v", err, ErrDamaged)
 			s.Close()

@@ -20,13 +20,8 @@ func logOf(t *testing.T, events func(add func(record.Event), j *journal.Journal)
 	j := must.Get(journal.Open(t.TempDir(), [32]byte{1}, journal.Options{Create: true, SegmentSize: 64 << 10}))(t)
 	t.Cleanup(func() { j.Close() })
 	events(func(e record.Event) {
-		b, err := record.Entry{Event: e}.AppendPayload(nil)
-		if err == nil {
-			_, err = j.Append(journal.Essential, []journal.Entry{{Payload: b}})
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		b := must.Get(record.Entry{Event: e}.AppendPayload(nil))(t)
+		must.Get(j.Append(journal.Essential, []journal.Entry{{Payload: b}}))(t)
 	}, j)
 	return audit.Of(j)
 }

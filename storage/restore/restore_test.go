@@ -47,13 +47,8 @@ func (i installation) change(t *testing.T, key, value []byte) {
 	t.Helper()
 	i.log(t, func(j *journal.Journal) {
 		e := record.Entry{Ops: []record.Op{{Key: key, Value: i.ring.Seals().Seal(key, value)}}}
-		b, err := e.AppendPayload(nil)
-		if err == nil {
-			_, err = j.Append(journal.Essential, []journal.Entry{{Payload: b}})
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		b := must.Get(e.AppendPayload(nil))(t)
+		must.Get(j.Append(journal.Essential, []journal.Entry{{Payload: b}}))(t)
 	})
 }
 
@@ -65,13 +60,8 @@ func (i installation) backup(t *testing.T) []byte {
 	i.log(t, func(j *journal.Journal) {
 		log := must.Get(j.Copy())(t)
 		defer log.Close()
-		w, err := backup.NewWriter(out, backup.Manifest{Log: log.End()}, keyring)
-		if err == nil {
-			err = errors.Join(w.End(i.ring.Derive("snapshots")), w.Log(t.Context(), log, 0, nil), w.Flush())
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		w := must.Get(backup.NewWriter(out, backup.Manifest{Log: log.End()}, keyring))(t)
+		must.Do(t, errors.Join(w.End(i.ring.Derive("snapshots")), w.Log(t.Context(), log, 0, nil), w.Flush()))
 	})
 	return out.Bytes()
 }

@@ -82,13 +82,8 @@ func TestClock(t *testing.T) {
 func TestLedger(t *testing.T) {
 	to := short(t, 1)
 	l, dir := newLedger(), to.path("store")
-	v, err := start(l, "work", dir, "0s", "1", "0s", "40")
-	if err == nil {
-		err = v.wait()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	v := must.Get(start(l, "work", dir, "0s", "1", "0s", "40"))(t)
+	must.Do(t, v.wait())
 	for name, lie := range map[string]func(*ledger){
 		"a token that was never made":   func(l *ledger) { l.Tokens["01"+fmt.Sprintf("%026d", 0)] = &holding{UID: uid(0, 0), Secret: "x"} },
 		"a revocation that never was":   func(l *ledger) { first(l, false).Revoked = true },
