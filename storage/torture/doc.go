@@ -4,7 +4,6 @@
 //	go run ./storage/torture power [--rounds N] [--dir D] [--seed S]
 //	go run ./storage/torture abort [--rounds N] [--dir D] [--seed S]
 //	go run ./storage/torture rot   [--rounds N] [--dir D] [--seed S]
-//	go run ./storage/torture mix   [--rounds N] [--dir D] [--seed S]
 //	go run ./storage/torture clock [--rounds N] [--dir D] [--seed S]
 //
 // In each, a child process opens a store and lets eight writers create, use and
@@ -33,8 +32,8 @@
 // the rounds provoke that with a sync at a random moment. Then the file system is
 // mounted again, which replays its log. This does not cover a disk that loses data
 // that it was told to flush, or that tears a sector; the journal's own tests have
-// such a disk. A plain Badger in the same file system, with SyncWrites off and on,
-// shows that the instrument works. power needs root and a loop device.
+// such a disk. A file that is written just before and never synced shows that the power
+// does fail: some round must lose it. power needs root and a loop device.
 //
 // abort takes the disk away. The same file system is remounted as the kernel does when a
 // device is gone (remount,abort), after which writes fail, or it is shut down, after
@@ -50,13 +49,6 @@
 // with an error that names the file, and the offset in the journal. Until the
 // store has noticed the damage, an error is a right answer too; the next opening
 // must then heal it.
-//
-// mix takes some of journal, index, table, checkpoint and log of uses from one moment
-// of a store and the rest from another, as when somebody restores a part of a
-// directory from a copy. Some of the moments are after a kill, some after a stop. The
-// result must match its journal, at once and after another start, or be refused with
-// an error that says what to do: nothing that has ended may be valid again because
-// two old files agree with each other.
 //
 // clock sets the clock of a store wrong, by hours or by years, forward, back and before
 // 1970, and right again within a day. In the meantime tokens are created and used, idle

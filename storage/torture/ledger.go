@@ -22,7 +22,6 @@ type ledger struct {
 	Acked   int            // changes
 	Rebuilt int            // openings that built the index again
 	Fresh   map[string]int // acknowledged changes since Sequence, by event and its object
-	Kills   int            // since Sequence; 0: at most one
 }
 
 type account struct {

@@ -56,17 +56,17 @@ func main() {
 
 // children are the functions that the command runs in child processes.
 var children = map[string]func(args []string) error{
-	"work": work, "check": checkChild, "plain": plain, "endure": endure,
+	"work": work, "check": checkChild, "endure": endure,
 }
 
-var errUsage = errors.New("usage: torture kill|power|abort|rot|mix|clock [--rounds N] [--dir D] [--seed S] [--checkpoints D]")
+var errUsage = errors.New("usage: torture kill|power|abort|rot|clock [--rounds N] [--dir D] [--seed S] [--checkpoints D]")
 
 func run(args []string) error {
 	if len(args) == 0 {
 		return errUsage
 	}
 	flags := flag.NewFlagSet("torture", flag.ContinueOnError)
-	rounds := flags.Int("rounds", 0, "how many rounds; 0: 200 kills, 100 power failures, 50 disks gone, 500 flips, 500 mixes, 100 clocks")
+	rounds := flags.Int("rounds", 0, "how many rounds; 0: 200 kills, 100 power failures, 50 disks gone, 500 flips, 100 clocks")
 	checkpoints := flags.Duration("checkpoints", 0, "how often a store that is to be killed makes a checkpoint; 0: once a day")
 	dir := flags.String("dir", os.TempDir(), "where the stores are made")
 	seed := flags.Uint64("seed", uint64(time.Now().UnixNano()), "of the random moments and places")
@@ -90,8 +90,6 @@ func run(args []string) error {
 		err = t.abort()
 	case "rot":
 		err = t.rot()
-	case "mix":
-		err = t.mix()
 	case "clock":
 		err = t.clock()
 	default:

@@ -67,11 +67,6 @@ func TestRot(t *testing.T) {
 	held(t, to, to.rot())
 }
 
-func TestMix(t *testing.T) {
-	to := short(t, 12)
-	held(t, to, to.mix())
-}
-
 func TestClock(t *testing.T) {
 	to := short(t, 5)
 	held(t, to, to.clock())
