@@ -112,12 +112,8 @@ func (s *Store) initNotices() {
 	s.notices.Change = func(actor string, fn func(notices.Change) error) error {
 		return s.change(Actor{Name: actor}, func(t *tx) error { return fn(noticeChange{t}) })
 	}
-	s.notices.Deadlines = &notices.Deadlines{Walk: s.walkEnds, Known: func(id ID) (k record.Known, err error) {
-		err = s.view(func(rd *read.Reader) error {
-			k, err = rd.Known(id)
-			return err
-		})
-		return k, err
+	s.notices.Deadlines = &notices.Deadlines{Walk: s.walkEnds, Known: func(id ID) (record.Known, error) {
+		return look(s, func(rd *read.Reader) (record.Known, error) { return rd.Known(id) })
 	}}
 }
 

@@ -11,12 +11,8 @@ import (
 )
 
 // UserByIdentity returns the user of an identity, or ErrNoUser.
-func (s *Store) UserByIdentity(id Identity) (u User, err error) {
-	err = s.view(func(rd *read.Reader) error {
-		u, err = rd.UserByIdentity(id)
-		return err
-	})
-	return u, err
+func (s *Store) UserByIdentity(id Identity) (User, error) {
+	return look(s, func(rd *read.Reader) (User, error) { return rd.UserByIdentity(id) })
 }
 
 // Link adds another identity to a user. It returns ErrNoUser, ErrLinked when the identity

@@ -262,12 +262,8 @@ func (s *Store) Page(q Owned) (list []Token, next Cursor, err error) {
 // used at staleSince, in ms, or before. A token that was never used counts as used when it
 // was created.
 func (s *Store) CountTokensOf(owner UserID, staleSince int64) (n, stale int, err error) {
-	err = s.view(func(rd *read.Reader) error {
-		h, err := s.holding(rd, owner, staleSince)
-		n, stale = h.Tokens, h.Stale
-		return err
-	})
-	return n, stale, err
+	h, err := look(s, func(rd *read.Reader) (order.Holding, error) { return s.holding(rd, owner, staleSince) })
+	return h.Tokens, h.Stale, err
 }
 
 // UsageOf adds up the uses of a user's tokens in the last 30 days, including revoked

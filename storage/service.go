@@ -179,16 +179,14 @@ func (t *tx) tellServices(gone User) error {
 
 // Service returns a service account by uid, or ErrNoService. A token not used after
 // staleSince, in ms, is stale.
-func (s *Store) Service(uid string, staleSince int64) (info ServiceInfo, err error) {
-	err = s.view(func(rd *read.Reader) error {
+func (s *Store) Service(uid string, staleSince int64) (ServiceInfo, error) {
+	return look(s, func(rd *read.Reader) (ServiceInfo, error) {
 		u, err := readService(rd, uid)
 		if err != nil {
-			return err
+			return ServiceInfo{}, err
 		}
-		info, err = s.serviceInfo(rd, u, staleSince)
-		return err
+		return s.serviceInfo(rd, u, staleSince)
 	})
-	return info, err
 }
 
 // Services lists the service accounts that a person owns now, by uid; 0: all.

@@ -198,6 +198,15 @@ func (s *Store) view(fn func(rd *read.Reader) error) error {
 	return err
 }
 
+// look returns what fn reads of the current state of the store.
+func look[T any](s *Store, fn func(rd *read.Reader) (T, error)) (v T, err error) {
+	err = s.view(func(rd *read.Reader) error {
+		v, err = fn(rd)
+		return err
+	})
+	return v, err
+}
+
 // Size returns the disk space of the store in bytes, without the ballast. The
 // index's share is at most a minute old.
 func (s *Store) Size() int64 { return s.JournalSize() + s.IndexSize() }

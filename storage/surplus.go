@@ -89,11 +89,7 @@ func (t *tx) dropRecord(id ID) error {
 }
 
 // WasRevoked reports whether a token that the store has no record of was revoked.
-func (s *Store) WasRevoked(id ID) (yes bool, err error) {
-	err = s.view(func(rd *read.Reader) error {
-		end, err := rd.TokenEnd(id)
-		yes = end.Revoked != 0
-		return err
-	})
-	return yes, err
+func (s *Store) WasRevoked(id ID) (bool, error) {
+	end, err := look(s, func(rd *read.Reader) (record.TokenEnd, error) { return rd.TokenEnd(id) })
+	return end.Revoked != 0, err
 }

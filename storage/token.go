@@ -124,12 +124,8 @@ func (s *Store) Reveal(t Token) Secret {
 }
 
 // Token returns a token by id, even if it is revoked, or ErrNoToken.
-func (s *Store) Token(id ID) (t Token, err error) {
-	err = s.view(func(rd *read.Reader) error {
-		t, err = rd.Token(id)
-		return err
-	})
-	return t, err
+func (s *Store) Token(id ID) (Token, error) {
+	return look(s, func(rd *read.Reader) (Token, error) { return rd.Token(id) })
 }
 
 // mostRevoked is how many revocations form one change. The limit lets other

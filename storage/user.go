@@ -12,22 +12,12 @@ import (
 
 // User returns the user with a uid, or ErrNoUser. It ignores case.
 func (s *Store) User(uid string) (User, error) {
-	var u User
-	err := s.view(func(rd *read.Reader) (err error) {
-		u, err = rd.UserByName(uid)
-		return err
-	})
-	return u, err
+	return look(s, func(rd *read.Reader) (User, error) { return rd.UserByName(uid) })
 }
 
 // UserByID returns a user by id, even if the user is removed, or ErrNoUser.
 func (s *Store) UserByID(id UserID) (User, error) {
-	var u User
-	err := s.view(func(rd *read.Reader) (err error) {
-		u, err = rd.User(id)
-		return err
-	})
-	return u, err
+	return look(s, func(rd *read.Reader) (User, error) { return rd.User(id) })
 }
 
 // save puts a user's record. The user's new state takes effect when the record
@@ -317,16 +307,14 @@ func (s *Store) holding(rd *read.Reader, id UserID, staleSince int64) (h order.H
 
 // UserInfo returns one user with a summary of its tokens, or ErrNoUser. A token not used
 // after staleSince, in ms, is stale.
-func (s *Store) UserInfo(uid string, staleSince int64) (info UserInfo, err error) {
-	err = s.view(func(rd *read.Reader) error {
+func (s *Store) UserInfo(uid string, staleSince int64) (UserInfo, error) {
+	return look(s, func(rd *read.Reader) (UserInfo, error) {
 		u, err := rd.UserByName(uid)
 		if err != nil {
-			return err
+			return UserInfo{}, err
 		}
-		info, err = s.userInfo(rd, u.ID, staleSince)
-		return err
+		return s.userInfo(rd, u.ID, staleSince)
 	})
-	return info, err
 }
 
 func (s *Store) userInfo(rd *read.Reader, id UserID, staleSince int64) (info UserInfo, err error) {
