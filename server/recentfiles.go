@@ -12,7 +12,6 @@ import (
 	"gatehouse/storage"
 )
 
-// recentFiles serves GET /api/getUserRecentFiles.
 func (s *Server) recentFiles(w http.ResponseWriter, r *route.Request) error {
 	limit := -1
 	if text := r.URL.Query().Get("limit"); r.URL.Query().Has("limit") {
@@ -36,7 +35,6 @@ func (s *Server) recentFiles(w http.ResponseWriter, r *route.Request) error {
 	return reply.OK(w, out, nil)
 }
 
-// openedFile serves POST /api/userRecentFiles.
 func (s *Server) openedFile(w http.ResponseWriter, r *route.Request) error {
 	var in struct {
 		ID        json.RawMessage `json:"id"`

@@ -39,7 +39,6 @@ func (s *Server) metricsRoute() route.Route {
 	return route.Route{Pattern: "GET /metrics", Class: route.Health, Serve: s.scrape}
 }
 
-// scrape serves GET /metrics.
 func (s *Server) scrape(w http.ResponseWriter, r *route.Request) error {
 	s.metrics.ServeHTTP(w, r.Request)
 	return nil

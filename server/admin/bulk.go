@@ -52,7 +52,6 @@ func (j *jobs) cancel(name string) bool {
 	return ok
 }
 
-// stopRevocation serves POST /admin/revocations/{job}/stop.
 func (a *Admin) stopRevocation(w http.ResponseWriter, r *route.Request) error {
 	if !a.jobs.cancel(r.PathValue("job")) {
 		return reply.Refuse(http.StatusNotFound, "No such revocation is under way")

@@ -23,7 +23,6 @@ func (a *Admin) held(w http.ResponseWriter, _ *route.Request) error {
 	return reply.OK(w, v, nil)
 }
 
-// confirm serves POST /admin/offboard/confirm.
 func (a *Admin) confirm(w http.ResponseWriter, r *route.Request) error {
 	return reply.NoContent(w, a.confirmHeld(r.Context(), r.Actor()))
 }

@@ -35,7 +35,6 @@ func (a *Admin) keys(w http.ResponseWriter, _ *route.Request) error {
 // number writes the number of a token key as the ids of its tokens do.
 func number(n byte) string { return fmt.Sprintf("%02x", n) }
 
-// rotateKey serves POST /admin/key/rotate.
 func (a *Admin) rotateKey(w http.ResponseWriter, r *route.Request, in api.KeyRotation) error {
 	var retire time.Duration
 	if in.RetireTokensAfter != "" {

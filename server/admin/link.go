@@ -35,7 +35,6 @@ func (a *Admin) link(w http.ResponseWriter, r *route.Request, in api.Link) error
 	return reply.OK(w, api.Linked{Identity: api.Identity{Source: id.Source, Subject: id.Subject}, Checked: checked}, err)
 }
 
-// unlink serves POST /admin/users/{uid}/unlink.
 func (a *Admin) unlink(w http.ResponseWriter, r *route.Request, in api.Identity) error {
 	return reply.NoContent(w, a.store.Unlink(r.Actor(), r.PathValue("uid"), identity(in)))
 }

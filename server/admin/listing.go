@@ -23,7 +23,6 @@ import (
 	"gatehouse/storage"
 )
 
-// users serves GET /admin/users.
 func (a *Admin) users(w http.ResponseWriter, r *route.Request) error {
 	v := r.URL.Query()
 	q, err := a.parser(0).Users(filtersIn(v))
@@ -47,7 +46,6 @@ func (a *Admin) users(w http.ResponseWriter, r *route.Request) error {
 	})
 }
 
-// userCount serves GET /admin/users/count.
 func (a *Admin) userCount(w http.ResponseWriter, r *route.Request) error {
 	q, err := a.parser(0).Users(filtersIn(r.URL.Query()))
 	if err != nil {
@@ -57,7 +55,6 @@ func (a *Admin) userCount(w http.ResponseWriter, r *route.Request) error {
 	return reply.OK(w, api.Count{Rows: n}, err)
 }
 
-// tokens serves GET /admin/tokens.
 func (a *Admin) tokens(w http.ResponseWriter, r *route.Request) error {
 	v := r.URL.Query()
 	q, err := a.tokenQuery(v)
@@ -81,7 +78,6 @@ func (a *Admin) tokens(w http.ResponseWriter, r *route.Request) error {
 	})
 }
 
-// tokenCount serves GET /admin/tokens/count.
 func (a *Admin) tokenCount(w http.ResponseWriter, r *route.Request) error {
 	v := r.URL.Query()
 	q, err := a.tokenQuery(v)
@@ -96,7 +92,6 @@ func (a *Admin) tokenCount(w http.ResponseWriter, r *route.Request) error {
 	return reply.OK(w, api.Count{Rows: n}, err)
 }
 
-// matching serves GET /admin/tokens/matching.
 func (a *Admin) matching(w http.ResponseWriter, r *route.Request) error {
 	at := a.Now()
 	q, err := a.parser(at.UnixMilli()).Tokens(filtersIn(r.URL.Query()))
@@ -168,7 +163,6 @@ func (a *Admin) tokenQuery(v url.Values) (query.Tokens, error) {
 	return a.parser(at).Tokens(f, words)
 }
 
-// token serves GET /admin/tokens/{id}.
 func (a *Admin) token(w http.ResponseWriter, r *route.Request) error {
 	id, err := a.store.FindToken(r.PathValue("id"))
 	if err != nil {

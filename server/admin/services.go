@@ -11,7 +11,6 @@ import (
 	"gatehouse/storage/record"
 )
 
-// services serves GET /admin/services.
 func (a *Admin) services(w http.ResponseWriter, r *route.Request) error {
 	var owner storage.UserID
 	if uid := r.URL.Query().Get("owner"); uid != "" {
@@ -44,7 +43,6 @@ func serviceIn(r *route.Request) (string, error) {
 	return uid, nil
 }
 
-// service serves GET /admin/services/{name}.
 func (a *Admin) service(w http.ResponseWriter, r *route.Request) error {
 	uid, err := serviceIn(r)
 	if err != nil {
@@ -61,7 +59,6 @@ func (a *Admin) showService(w http.ResponseWriter, uid string) error {
 	return reply.OK(w, a.view.Service(s), nil)
 }
 
-// addService serves POST /admin/services.
 func (a *Admin) addService(w http.ResponseWriter, r *route.Request, n api.NewService) error {
 	if err := a.there(n.Owner, n.Successor); err != nil {
 		return err
@@ -86,7 +83,6 @@ func (a *Admin) there(uids ...string) error {
 	return nil
 }
 
-// transferService serves POST /admin/services/{name}/transfer.
 func (a *Admin) transferService(w http.ResponseWriter, r *route.Request, in api.Transfer) error {
 	uid, err := serviceIn(r)
 	if err != nil {
@@ -105,7 +101,6 @@ func (a *Admin) transferService(w http.ResponseWriter, r *route.Request, in api.
 	return a.showService(w, uid)
 }
 
-// removeService serves DELETE /admin/services/{name}.
 func (a *Admin) removeService(w http.ResponseWriter, r *route.Request) error {
 	uid, err := serviceIn(r)
 	if err != nil {

@@ -14,7 +14,6 @@ import (
 	"gatehouse/storage"
 )
 
-// createToken serves POST /admin/tokens.
 func (a *Admin) createToken(w http.ResponseWriter, r *route.Request, req api.TokenRequest) error {
 	spec, warning, err := tokens.Spec(a.Config().Tokens, tokens.Options{
 		Name: req.Name, ExpiresIn: req.ExpiresIn, Scopes: req.Scopes, Addresses: req.Addresses,
@@ -88,7 +87,6 @@ func (a *Admin) revoke(w http.ResponseWriter, r *route.Request, req api.Revocati
 	return reply.OK(w, api.Revoked{Revoked: n}, err)
 }
 
-// rotateToken serves POST /admin/tokens/{id}/rotate.
 func (a *Admin) rotateToken(w http.ResponseWriter, r *route.Request, in api.Rotation) error {
 	overlap, err := tokens.ParseOverlap(cmp.Or(in.Overlap, tokens.DefaultOverlap))
 	if err != nil {
@@ -120,7 +118,6 @@ func (a *Admin) rotateToken(w http.ResponseWriter, r *route.Request, in api.Rota
 	return reply.OK(w, view.NewToken(t, a.store.UID(t.Owner), secret), nil)
 }
 
-// renameToken serves POST /admin/tokens/{id}/rename.
 func (a *Admin) renameToken(w http.ResponseWriter, r *route.Request, in api.TokenName) error {
 	id, err := a.store.FindToken(r.PathValue("id"))
 	if err != nil {

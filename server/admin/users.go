@@ -107,7 +107,6 @@ func (a *Admin) removeUser(w http.ResponseWriter, r *route.Request) error {
 	return reply.NoContent(w, a.store.RemoveUser(r.Actor(), r.PathValue("uid")))
 }
 
-// unlock serves POST /admin/users/{uid}/unlock.
 func (a *Admin) unlock(w http.ResponseWriter, r *route.Request) error {
 	u, err := a.store.UnlockUser(r.Actor(), r.PathValue("uid"))
 	if err != nil {
@@ -125,7 +124,6 @@ func (a *Admin) lift(uid string) error {
 	return a.Throttle.Lift(u)
 }
 
-// rename serves POST /admin/users/{uid}/rename.
 func (a *Admin) rename(w http.ResponseWriter, r *route.Request, in api.Rename) error {
 	uid := r.PathValue("uid")
 	if record.Fold(uid) == FirstUser {

@@ -11,7 +11,6 @@ import (
 	"gatehouse/storage"
 )
 
-// changePassword serves POST /api/password.
 func (ls *Logins) changePassword(w http.ResponseWriter, r *route.Request) error {
 	var in struct {
 		Current *string `json:"current"`
@@ -56,7 +55,6 @@ func (ls *Logins) ChangePassword(r *route.Request, current, password string) err
 	})
 }
 
-// listSessions serves GET /api/sessions.
 func (ls *Logins) listSessions(w http.ResponseWriter, r *route.Request) error {
 	list, own, err := ls.Store.Sessions(r.User.ID, r.SessionCookie)
 	if err != nil {
@@ -71,7 +69,6 @@ func (ls *Logins) listSessions(w http.ResponseWriter, r *route.Request) error {
 	return reply.OK(w, out, nil)
 }
 
-// endSessions serves DELETE /api/sessions.
 func (ls *Logins) endSessions(w http.ResponseWriter, r *route.Request) error {
 	return reply.NoContent(w, ls.EndOthers(r))
 }

@@ -16,7 +16,6 @@ import (
 	"gatehouse/storage"
 )
 
-// beginProvider serves GET /login/{provider}.
 func (ls *Logins) beginProvider(w http.ResponseWriter, r *route.Request) error {
 	return ls.orLoginPage(w, r, ls.toProvider(w, r))
 }

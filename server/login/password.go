@@ -109,7 +109,6 @@ func (ls *Logins) loginEnded(method, name string, from netip.Addr, err error) {
 	}
 }
 
-// authenticateUserpass serves POST /api/authenticate/userpass.
 func (ls *Logins) authenticateUserpass(w http.ResponseWriter, r *route.Request) error {
 	if !ls.Config().Logins.Local {
 		return errNotLocal
@@ -117,7 +116,6 @@ func (ls *Logins) authenticateUserpass(w http.ResponseWriter, r *route.Request) 
 	return ls.exchange(w, r, route.Userpass)
 }
 
-// authenticateLDAP serves POST /api/authenticate/ldap.
 func (ls *Logins) authenticateLDAP(w http.ResponseWriter, r *route.Request) error {
 	if ls.People == nil {
 		return errNoDirectory
@@ -155,7 +153,6 @@ func noteLogin(r *route.Request, u storage.User) {
 	}
 }
 
-// login serves POST /api/login.
 func (ls *Logins) login(w http.ResponseWriter, r *route.Request) error {
 	_, err := ls.ByCookie(w, r)
 	return reply.NoContent(w, err)
@@ -203,7 +200,6 @@ func (ls *Logins) beginSession(w http.ResponseWriter, r *route.Request, u storag
 	return nil
 }
 
-// logout serves POST /api/logout.
 func (ls *Logins) logout(w http.ResponseWriter, r *route.Request) error {
 	return reply.NoContent(w, ls.EndSession(w, r))
 }

@@ -18,7 +18,6 @@ import (
 	"gatehouse/storage/record"
 )
 
-// authenticateProvider serves POST /api/authenticate/{provider}.
 func (ls *Logins) authenticateProvider(w http.ResponseWriter, r *route.Request) error {
 	p, err := ls.provider(r)
 	if err != nil {

@@ -109,7 +109,6 @@ var (
 	errInvalid = reply.Refuse(http.StatusBadRequest, "The logout token is not valid")
 )
 
-// serve serves POST /api/backchannel-logout/{provider}.
 func (l *Logouts) serve(w http.ResponseWriter, r *route.Request) error {
 	name := r.PathValue("provider")
 	p := l.Providers[name]

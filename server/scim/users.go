@@ -126,7 +126,6 @@ func (p *people) userIn(r *route.Request) (u storage.User, err error) {
 	return u, err
 }
 
-// get serves GET /scim/v2/Users/{id}.
 func (s *SCIM) get(w http.ResponseWriter, r *route.Request, c *caller) error {
 	u, err := c.userIn(r)
 	if err != nil {
@@ -135,12 +134,10 @@ func (s *SCIM) get(w http.ResponseWriter, r *route.Request, c *caller) error {
 	return send(w, http.StatusOK, s.show(r, c, u))
 }
 
-// put serves PUT /scim/v2/Users/{id}.
 func (s *SCIM) put(w http.ResponseWriter, r *route.Request, c *caller) error {
 	return s.change(w, r, c, readUser)
 }
 
-// patch serves PATCH /scim/v2/Users/{id}.
 func (s *SCIM) patch(w http.ResponseWriter, r *route.Request, c *caller) error {
 	return s.change(w, r, c, readPatch)
 }
@@ -184,7 +181,6 @@ func (s *SCIM) tell(r *route.Request, c *caller, u storage.User, in wish) (out s
 	return out, reply.UnlessGone(err, errNobody)
 }
 
-// remove serves DELETE /scim/v2/Users/{id}.
 func (s *SCIM) remove(w http.ResponseWriter, r *route.Request, c *caller) error {
 	u, err := c.userIn(r)
 	if err != nil {

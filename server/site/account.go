@@ -37,7 +37,6 @@ func (st *Site) showAccount(w http.ResponseWriter, r *route.Request, status int,
 	return st.Pages.Write(w, status, page)
 }
 
-// passwordForm serves POST /account/password.
 func (st *Site) passwordForm(w http.ResponseWriter, r *route.Request) error {
 	fields, err := body.Fields(r.Request, "current", "new", "again")
 	if err != nil {
@@ -59,7 +58,6 @@ func (st *Site) passwordForm(w http.ResponseWriter, r *route.Request) error {
 	})
 }
 
-// sessionsForm serves POST /account/sessions.
 func (st *Site) sessionsForm(w http.ResponseWriter, r *route.Request) error {
 	if err := st.Logins.EndOthers(r); err != nil {
 		return err

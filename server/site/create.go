@@ -30,7 +30,6 @@ const onDate = "date"
 // boxed begins the name of the field that is a scope's box: each name may occur only once.
 const boxed = "scope:"
 
-// createForm serves POST /tokens.
 func (st *Site) createForm(w http.ResponseWriter, r *route.Request) error {
 	fields, err := body.Fields(r.Request)
 	if err != nil {

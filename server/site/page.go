@@ -76,7 +76,6 @@ func SeeOther(w http.ResponseWriter, path string) error {
 	return nil
 }
 
-// loginForm serves POST /login.
 func (st *Site) loginForm(w http.ResponseWriter, r *route.Request) error {
 	fields, err := st.Logins.ByCookie(w, r)
 	if fields == nil {
@@ -95,7 +94,6 @@ func (st *Site) loginForm(w http.ResponseWriter, r *route.Request) error {
 	return SeeOther(w, cmp.Or(next, "/"))
 }
 
-// logoutForm serves POST /logout.
 func (st *Site) logoutForm(w http.ResponseWriter, r *route.Request) error {
 	if err := st.Logins.EndSession(w, r); err != nil {
 		return err
@@ -103,7 +101,6 @@ func (st *Site) logoutForm(w http.ResponseWriter, r *route.Request) error {
 	return SeeOther(w, "/?out")
 }
 
-// renamePage serves GET /tokens/{id}/rename.
 func (st *Site) renamePage(w http.ResponseWriter, r *route.Request) error {
 	t, err := st.Tokens.OwnIn(r)
 	if err != nil {
@@ -112,7 +109,6 @@ func (st *Site) renamePage(w http.ResponseWriter, r *route.Request) error {
 	return st.Pages.Write(w, http.StatusOK, web.Rename{Token: st.row(t), Name: t.Name, Asked: st.asked(r, t)})
 }
 
-// renameForm serves POST /tokens/{id}/rename.
 func (st *Site) renameForm(w http.ResponseWriter, r *route.Request) error {
 	fields, err := body.Fields(r.Request, "name")
 	if err != nil {
@@ -140,7 +136,6 @@ func (st *Site) revokePage(w http.ResponseWriter, r *route.Request) error {
 	return st.Pages.Write(w, http.StatusOK, web.Revoke{Token: st.row(t), Asked: st.asked(r, t)})
 }
 
-// revokeForm serves POST /tokens/{id}/revoke.
 func (st *Site) revokeForm(w http.ResponseWriter, r *route.Request) error {
 	t, err := st.Tokens.OwnIn(r)
 	if err != nil {
@@ -171,7 +166,6 @@ func (st *Site) explain(w http.ResponseWriter, r *route.Request, err error, show
 	return err
 }
 
-// asset serves GET /web/{file}.
 func (st *Site) asset(w http.ResponseWriter, r *route.Request) error {
 	if r.WithoutCredential(login.CookieName(st.Config())) {
 		w.Header().Set("Cache-Control", "public, max-age=31536000, immutable") // the name has the digest

@@ -55,7 +55,6 @@ func (st *Site) listOf(r *route.Request, t storage.Token) string {
 	return servicePath(st.Store.UID(t.Owner))
 }
 
-// rotatePage serves GET /tokens/{id}/rotate.
 func (st *Site) rotatePage(w http.ResponseWriter, r *route.Request) error {
 	t, err := st.Tokens.OwnIn(r)
 	if err != nil {

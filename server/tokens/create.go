@@ -13,7 +13,6 @@ import (
 	"gatehouse/storage"
 )
 
-// createToken serves POST /api/token.
 func (ts *Tokens) createToken(w http.ResponseWriter, r *route.Request) error {
 	var o Options
 	if err := body.OptionalJSON(r.Request, &o); err != nil {
@@ -71,7 +70,6 @@ func (ts *Tokens) Make(r *route.Request, user route.Principal, spec storage.Toke
 	return t, secret, err
 }
 
-// thisToken serves GET /api/token.
 func (ts *Tokens) thisToken(w http.ResponseWriter, r *route.Request) error {
 	t, err := ts.Store.Token(r.Token.ID)
 	if err != nil {
@@ -147,7 +145,6 @@ func (ts *Tokens) checkOwn(r *route.Request, t storage.Token) error {
 	return err
 }
 
-// renameToken serves PATCH /api/token/{id}.
 func (ts *Tokens) renameToken(w http.ResponseWriter, r *route.Request) error {
 	var in struct {
 		Name *string `json:"name"`

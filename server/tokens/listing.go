@@ -44,7 +44,6 @@ func (ts *Tokens) documentedView(r *route.Request) func(storage.Token) any {
 	}
 }
 
-// list serves GET /api/tokens.
 func (ts *Tokens) list(w http.ResponseWriter, r *route.Request) error {
 	return ts.sendTokens(w, r, r.User.ID, func(t storage.Token) any { return ts.view.Own(t, r.User.UID) })
 }

@@ -12,7 +12,6 @@ import (
 	"gatehouse/storage"
 )
 
-// rotateToken serves POST /api/token/{id}/rotate.
 func (ts *Tokens) rotateToken(w http.ResponseWriter, r *route.Request) error {
 	in := struct {
 		Overlap string `json:"overlap"`

@@ -14,7 +14,6 @@ import (
 // these tokens by the same calls as her own (OwnIn). She can't make new ones, because a new
 // token could have fewer limits than those that an administrator gave.
 
-// services serves GET /api/services.
 func (ts *Tokens) services(w http.ResponseWriter, r *route.Request) error {
 	list, err := ts.ServicesOf(r)
 	if err != nil {
@@ -54,7 +53,6 @@ func (ts *Tokens) ServiceIn(r *route.Request) (s storage.ServiceInfo, err error)
 	return s, nil
 }
 
-// serviceTokens serves GET /api/services/{name}/tokens.
 func (ts *Tokens) serviceTokens(w http.ResponseWriter, r *route.Request) error {
 	s, err := ts.ServiceIn(r)
 	if err != nil {
