@@ -9,6 +9,8 @@ import (
 
 	ber "github.com/go-asn1-ber/asn1-ber"
 	goldap "github.com/go-ldap/ldap/v3"
+
+	"gatehouse/storage/storagetest/must"
 )
 
 // Proxy stands between a client and a server, in plain text, and spoils answers.
@@ -41,10 +43,7 @@ type Fault struct {
 // address.
 func Listen(t testing.TB, serve func(net.Conn)) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := must.Get(net.Listen("tcp", "127.0.0.1:0"))(t)
 	var (
 		wg    sync.WaitGroup
 		mu    sync.Mutex

@@ -22,6 +22,8 @@ import (
 
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
+
+	"gatehouse/storage/storagetest/must"
 )
 
 // Mail is a mail that the server got.
@@ -59,10 +61,7 @@ func New(t testing.TB, o Options) *Server {
 	if o.Address == "" {
 		o.Address = "127.0.0.1:0"
 	}
-	l, err := net.Listen("tcp", o.Address)
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := must.Get(net.Listen("tcp", o.Address))(t)
 	s.Address = l.Addr().String()
 	s.server = smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
 		s.mu.Lock()
@@ -108,10 +107,7 @@ func (s *Server) Refuse(f func(to string) error) {
 }
 
 func (s *Server) certificate(t testing.TB, host string) *tls.Config {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := must.Get(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))(t)
 	c := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: host},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
@@ -122,10 +118,7 @@ func (s *Server) certificate(t testing.TB, host string) *tls.Config {
 	} else {
 		c.DNSNames = []string{host}
 	}
-	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	der := must.Get(x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key))(t)
 	s.CA = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"gatehouse/storage/storagetest"
+	"gatehouse/storage/storagetest/must"
 )
 
 // Dex is a real provider of OpenID Connect: Dex, with the clients and people of
@@ -48,10 +49,7 @@ func StartDex(t testing.TB, callback, logout string) *Dex {
 // is the first time.
 func buildDex(t testing.TB) string {
 	t.Helper()
-	root, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "gatehouse").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
+	root := must.Get(exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "gatehouse").Output())(t)
 	program := filepath.Join(t.TempDir(), "dex")
 	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", program, ".")
 	cmd.Dir = filepath.Join(strings.TrimSpace(string(root)), "testdata", "dex")
@@ -68,16 +66,11 @@ func buildDex(t testing.TB) string {
 // Start starts Dex again, which then has its people, but no tokens and other keys.
 func (d *Dex) Start() {
 	d.Helper()
-	log, err := os.OpenFile(d.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		d.Fatal(err)
-	}
+	log := must.Get(os.OpenFile(d.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600))(d)
 	defer log.Close()
 	cmd := exec.Command(d.program, d.args...)
 	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
-		d.Fatal(err)
-	}
+	must.Do(d, cmd.Start())
 	d.process = cmd.Process
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
@@ -103,19 +96,14 @@ func (d *Dex) Start() {
 // Signal sends Dex a signal: SIGSTOP makes it hang, SIGCONT goes on, SIGKILL ends it.
 func (d *Dex) Signal(s os.Signal) {
 	d.Helper()
-	if err := d.process.Signal(s); err != nil {
-		d.Fatal(err)
-	}
+	must.Do(d, d.process.Signal(s))
 }
 
 // LogOut logs a person out at Dex, in the browser of the last LogIn.
 func (d *Dex) LogOut(mail string) {
 	d.Helper()
 	browser := &http.Client{Jar: d.jars[mail]}
-	resp, err := browser.PostForm(d.Issuer+"/logout", url.Values{})
-	if err != nil {
-		d.Fatal(err)
-	}
+	resp := must.Get(browser.PostForm(d.Issuer+"/logout", url.Values{}))(d)
 	defer resp.Body.Close()
 	if b, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK {
 		d.Fatalf("dex does not log out: %s %s, %v\n%s", resp.Status, b, err, d.says())
@@ -139,10 +127,7 @@ func (d *Dex) Tokens(client, mail string) (access, refresh string) {
 		"grant_type": {"password"}, "username": {mail}, "password": {"secret"}, "scope": {"openid email profile offline_access"},
 		"client_id": {client}, "client_secret": {client + "-secret"},
 	}
-	resp, err := http.PostForm(d.Issuer+"/token", form)
-	if err != nil {
-		d.Fatal(err)
-	}
+	resp := must.Get(http.PostForm(d.Issuer+"/token", form))(d)
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
 	if err != nil || resp.StatusCode != http.StatusOK {
@@ -164,10 +149,7 @@ var errCameBack = errors.New("came back")
 // form. It returns where Dex sends the browser back to.
 func (d *Dex) LogIn(address, mail string) string {
 	d.Helper()
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		d.Fatal(err)
-	}
+	jar := must.Get(cookiejar.New(nil))(d)
 	d.jars[mail] = jar
 	var back string
 	browser := &http.Client{Jar: jar, CheckRedirect: func(r *http.Request, _ []*http.Request) error {
@@ -177,24 +159,15 @@ func (d *Dex) LogIn(address, mail string) string {
 		back = r.URL.String()
 		return errCameBack
 	}}
-	resp, err := browser.Get(address)
-	if err != nil {
-		d.Fatal(err)
-	}
+	resp := must.Get(browser.Get(address))(d)
 	defer resp.Body.Close()
-	page, err := io.ReadAll(resp.Body)
-	if err != nil {
-		d.Fatal(err)
-	}
+	page := must.Get(io.ReadAll(resp.Body))(d)
 	form := regexp.MustCompile(`<form[^>]* action="([^"]*)"`).FindSubmatch(page)
 	if form == nil {
 		d.Fatalf("dex shows no form: %s\n%.3000s\n%s", resp.Status, page, d.says())
 	}
-	action, err := resp.Request.URL.Parse(html.UnescapeString(string(form[1])))
-	if err != nil {
-		d.Fatal(err)
-	}
-	resp, err = browser.PostForm(action.String(), url.Values{"login": {mail}, "password": {"secret"}})
+	action := must.Get(resp.Request.URL.Parse(html.UnescapeString(string(form[1]))))(d)
+	resp, err := browser.PostForm(action.String(), url.Values{"login": {mail}, "password": {"secret"}})
 	if err == nil { // a page that asks for consent
 		defer resp.Body.Close()
 		if page, err = io.ReadAll(resp.Body); err != nil {
@@ -217,10 +190,7 @@ func (d *Dex) LogIn(address, mail string) string {
 // Leave deletes a person at Dex.
 func (d *Dex) Leave(mail string) {
 	d.Helper()
-	resp, err := http.PostForm(d.Issuer+"/test/leave", url.Values{"mail": {mail}})
-	if err != nil {
-		d.Fatal(err)
-	}
+	resp := must.Get(http.PostForm(d.Issuer+"/test/leave", url.Values{"mail": {mail}}))(d)
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		d.Fatalf("dex does not delete %s: %s", mail, resp.Status)

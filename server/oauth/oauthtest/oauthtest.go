@@ -20,6 +20,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"gatehouse/storage/storagetest/must"
 )
 
 // The clients that are registered: ours, and another service's.
@@ -152,9 +154,7 @@ func (s *Server) Asked() []string {
 func (s *Server) SecretFile() string {
 	s.Helper()
 	file := filepath.Join(s.TempDir(), "secret")
-	if err := os.WriteFile(file, []byte(Secret+"\n"), 0o600); err != nil {
-		s.Fatal(err)
-	}
+	must.Do(s, os.WriteFile(file, []byte(Secret+"\n"), 0o600))
 	return file
 }
 
@@ -217,10 +217,7 @@ func (s *Server) client(r *http.Request) string {
 // goes to the address, and returns where the provider sends the browser back to.
 func (s *Server) Agree(address string, a *Account) string {
 	s.Helper()
-	u, err := url.Parse(address)
-	if err != nil {
-		s.Fatal(err)
-	}
+	u := must.Get(url.Parse(address))(s)
 	q := u.Query()
 	back, err := url.Parse(q.Get("redirect_uri"))
 	if err != nil || back.Host == "" {

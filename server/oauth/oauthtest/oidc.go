@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"gatehouse/storage/storagetest/must"
 )
 
 // keys sign ID tokens.
@@ -25,10 +27,7 @@ type keys struct {
 // Rogue makes the server sign ID tokens with somebody else's key from now on.
 func (s *Server) Rogue() {
 	s.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		s.Fatal(err)
-	}
+	key := must.Get(rsa.GenerateKey(rand.Reader, 2048))(s)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.keys.rogue = key
@@ -36,10 +35,7 @@ func (s *Server) Rogue() {
 
 // openID is a provider of OpenID Connect with introspection.
 func (s *Server) openID(mux *http.ServeMux) {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		s.Fatal(err)
-	}
+	key := must.Get(rsa.GenerateKey(rand.Reader, 2048))(s)
 	s.keys.private, s.keys.id = key, "1"
 	mux.HandleFunc("GET /.well-known/openid-configuration", func(w http.ResponseWriter, r *http.Request) {
 		meta := object{
@@ -134,10 +130,7 @@ func (s *Server) LogoutToken(change func(claims, header map[string]any)) string 
 // RotateKeys replaces the published key.
 func (s *Server) RotateKeys(id string) {
 	s.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		s.Fatal(err)
-	}
+	key := must.Get(rsa.GenerateKey(rand.Reader, 2048))(s)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.keys.private, s.keys.id = key, id

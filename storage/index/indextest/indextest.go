@@ -12,6 +12,7 @@ import (
 	"gatehouse/storage/journal"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
+	"gatehouse/storage/storagetest/must"
 )
 
 // Index is an index of the store's records, in a directory of its own.
@@ -30,9 +31,7 @@ func New(t testing.TB, seals *keys.Seals) *Index {
 		Dir: dir, Seals: seals, Space: disk.NewSpace(dir, disk.Watermark), Log: slog.New(slog.DiscardHandler),
 		Kinds: index.Kinds{Counted: record.Counted, Reported: [2]byte{'n', 't'}, Sealed: record.SealedKinds}, Closing: t.Context().Done(),
 	})
-	if err := errors.Join(x.OpenEmpty(), x.Create(first)); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, errors.Join(x.OpenEmpty(), x.Create(first)))
 	t.Cleanup(func() {
 		x.Shut()
 		if err := x.Close(time.Now().Add(time.Minute)); err != nil {
