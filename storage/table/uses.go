@@ -84,16 +84,19 @@ func (sh *shard) markUnsaved(n uint32) {
 }
 
 // beyond returns where to count uses that a slot can't hold.
-func (sh *shard) beyond(id keys.ID) *record.Usage {
-	u := sh.more[id]
-	if u == nil {
-		if sh.more == nil {
-			sh.more = make(map[keys.ID]*record.Usage)
+func (sh *shard) beyond(id keys.ID) *record.Usage { return entry(&sh.more, id) }
+
+// entry returns the entry of a map, which it makes if there is none.
+func entry[V any](m *map[keys.ID]*V, id keys.ID) *V {
+	v := (*m)[id]
+	if v == nil {
+		if *m == nil {
+			*m = make(map[keys.ID]*V)
 		}
-		u = new(record.Usage)
-		sh.more[id] = u
+		v = new(V)
+		(*m)[id] = v
 	}
-	return u
+	return v
 }
 
 // unwritten adds to u the uses of a slot since its usage was last written.
@@ -349,14 +352,4 @@ func (sh *shard) depart(id keys.ID, s *slot) {
 	}
 }
 
-func (sh *shard) departed(id keys.ID) *record.UsageRecord {
-	d := sh.left[id]
-	if d == nil {
-		if sh.left == nil {
-			sh.left = make(map[keys.ID]*record.UsageRecord)
-		}
-		d = new(record.UsageRecord)
-		sh.left[id] = d
-	}
-	return d
-}
+func (sh *shard) departed(id keys.ID) *record.UsageRecord { return entry(&sh.left, id) }
