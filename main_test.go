@@ -915,9 +915,7 @@ func BenchmarkFirstScreen(b *testing.B) {
 		b.StopTimer()
 		go io.Copy(io.Discard, terminal)
 		terminal.WriteString("q")
-		if err := admin.Wait(); err != nil {
-			b.Error(err)
-		}
+		must.Do(b, admin.Wait())
 		terminal.Close()
 		b.StartTimer()
 	}

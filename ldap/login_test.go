@@ -326,9 +326,7 @@ func TestActiveDirectoryGroups(t *testing.T) {
 			t.Errorf("log %s in: %+v, %v", name, e, err)
 		}
 	}
-	if err := wantOutcomes(t, d, want); err != nil {
-		t.Error(err)
-	}
+	must.Do(t, wantOutcomes(t, d, want))
 }
 
 // Every answer to a bind means one thing, with any result code.

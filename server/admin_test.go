@@ -372,9 +372,7 @@ func TestSocketFiles(t *testing.T) {
 			t.Errorf("%s: got %v, %v, want %v", file, info.Mode(), err, want)
 		}
 	}
-	if _, err := api.Dial(listen.SocketPath(h.dir)).Status(t.Context()); err != nil {
-		t.Error(err)
-	}
+	must.Get(api.Dial(listen.SocketPath(h.dir)).Status(t.Context()))(t)
 }
 
 func TestNoServer(t *testing.T) {

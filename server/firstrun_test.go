@@ -44,9 +44,7 @@ func TestFirstRunWhere(t *testing.T) {
 		if _, err := os.Stat(dir + "/first-login"); (err == nil) != want || err != nil && !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%q: the file: got %v, want it there: %t", text, err, want)
 		}
-		if err := store.Close(); err != nil {
-			t.Error(err)
-		}
+		must.Do(t, store.Close())
 	}
 }
 

@@ -165,9 +165,7 @@ func TestGateSocket(t *testing.T) {
 		if _, err := listen(config.Gate{Listen: "unix:" + path}); err == nil || !strings.Contains(err.Error(), "another program listens on it") {
 			t.Errorf("a second server: got %v", err)
 		}
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
+		must.Do(t, l.Close())
 	}
 	must.Do(t, os.WriteFile(path, nil, 0o600))
 	if _, err := listen(config.Gate{Listen: "unix:" + path}); err == nil || !strings.Contains(err.Error(), "is not a socket") {

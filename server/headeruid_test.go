@@ -8,6 +8,7 @@ import (
 	"testing/quick"
 
 	"gatehouse/storage/record"
+	"gatehouse/storage/storagetest/must"
 )
 
 // oddUIDs are addresses that an application might take for something else, and what
@@ -54,7 +55,5 @@ func TestHeaderUIDIsUnambiguous(t *testing.T) {
 		back, err := url.PathUnescape(headerUID(uid))
 		return err == nil && back == uid && plain.MatchString(headerUID(uid))
 	}
-	if err := quick.Check(check, &quick.Config{MaxCount: 2000}); err != nil {
-		t.Error(err)
-	}
+	must.Do(t, quick.Check(check, &quick.Config{MaxCount: 2000}))
 }

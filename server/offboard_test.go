@@ -494,9 +494,7 @@ func TestSlowSweep(t *testing.T) {
 	h.addUser("new@example.org", password)
 	s.Modify(ldaptest.Person("alice"), "pwdAccountLockedTime", "000001010000Z")
 	close(d.end)
-	if err := <-swept; err != nil {
-		t.Error(err)
-	}
+	must.Do(t, <-swept)
 	h.dead(token)
 }
 

@@ -177,9 +177,7 @@ func TestFormerFormats(t *testing.T) {
 					s := openWith(t, dir, opts)
 					must.Do(t, s.Opened(t.Context()))
 					wantFormer(t, s, v, name != "restored")
-					if err := s.index.Compare(); err != nil {
-						t.Error(err)
-					}
+					must.Do(t, s.index.Compare())
 					must.Do(t, s.Close())
 				}
 			})

@@ -173,9 +173,7 @@ func TestIndexBehind(t *testing.T) {
 		t.Errorf("a reader who had seen the revocation sees %+v, %v", tok, err)
 	}
 	endDuring()
-	if _, err := s.reads.At(before).Token(dead); err != nil {
-		t.Error(err)
-	}
+	must.Get(s.reads.At(before).Token(dead))(t)
 	endBefore()
 	create(t, s, alice)
 	s.Close()

@@ -70,9 +70,7 @@ func TestReplayTurnsNoUseBack(t *testing.T) {
 	lost, _ := create(t, s, u)
 	must.Do(t, s.index.Write(1, func(u *index.Update) error { return u.Delete(record.TokenKey(lost)) }))
 	must.Do(t, s.index.CatchUp(record.Log{Journal: s.journal})) // from where Badger was settled: the beginning
-	if _, err := s.Token(lost); err != nil {
-		t.Error(err)
-	}
+	must.Get(s.Token(lost))(t)
 	s.view(func(rd *read.Reader) error {
 		b, _, err := rd.Get(record.UsageKey(list[0].ID))
 		if used := record.ParseLastUse(b); err != nil || used <= record.UsedAt(2000) {

@@ -3,6 +3,8 @@ package storage
 import (
 	"errors"
 	"testing"
+
+	"gatehouse/storage/storagetest/must"
 )
 
 // TestNamesAreCleanWhereTheyAreKept: every way to store a name cleans it.
@@ -16,9 +18,7 @@ func TestNamesAreCleanWhereTheyAreKept(t *testing.T) {
 	if err != nil || made.Name != "" {
 		t.Errorf("got token %+q, %v", made.Name, err)
 	}
-	if err := s.RenameToken(admin, made.ID, " 👩\u200d👧 "); err != nil {
-		t.Error(err)
-	}
+	must.Do(t, s.RenameToken(admin, made.ID, " 👩\u200d👧 "))
 	if v, err := s.Token(made.ID); err != nil || v.Name != "👩\u200d👧" {
 		t.Errorf("got token %+q, %v", v.Name, err)
 	}

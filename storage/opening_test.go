@@ -103,9 +103,7 @@ func TestEarly(t *testing.T) {
 			if err != nil || tok.Usage.Uses != c.uses {
 				t.Errorf("got %d uses, %v, want %d", tok.Usage.Uses, err, c.uses)
 			}
-			if err := s.index.Compare(); err != nil {
-				t.Error(err)
-			}
+			must.Do(t, s.index.Compare())
 		})
 	}
 }

@@ -42,9 +42,7 @@ func TestAuditLogHasABound(t *testing.T) {
 	if want := fmt.Sprintf("events up to %d are no longer kept", s.journal.FirstSequence()-1); first < 2 || told != want {
 		t.Errorf("the first event is %d, and the log says %q, want %q", first, told, want)
 	}
-	if err := s.Audit().VerifyChain(context.Background()); err != nil {
-		t.Error(err)
-	}
+	must.Do(t, s.Audit().VerifyChain(context.Background()))
 	s.index.NoteDamage(ErrDamaged) // the next start fills the index again
 	s.Close()
 	s = openWith(t, dir, o)

@@ -62,9 +62,7 @@ func TestUserChangedInTheSameCommit(t *testing.T) {
 	if list, err := allTokensOf(s, alice.ID); err != nil || len(list) != 4 {
 		t.Errorf("got %d tokens, %v, want 4", len(list), err)
 	}
-	if err := s.index.Compare(); err != nil {
-		t.Error(err)
-	}
+	must.Do(t, s.index.Compare())
 }
 
 // A change that fails after it has saved a user leaves no trace, not even in
@@ -121,9 +119,7 @@ func TestRevokeTheLargestTokens(t *testing.T) {
 	}
 	full.Store(false)
 	must.Happen(t, "an index that has caught up", func() bool { s.writer.Wake(); return s.index.Behind() == nil })
-	if err := s.index.Compare(); err != nil {
-		t.Error(err)
-	}
+	must.Do(t, s.index.Compare())
 	err := s.change(admin, func(t *tx) error {
 		t.Event(Event{Action: ActionImport, Detail: strings.Repeat("x", 2<<20)})
 		return nil

@@ -84,9 +84,7 @@ func TestSystemd(t *testing.T) {
 	m.next("WATCHDOG=1")
 	cmd.Process.Signal(syscall.SIGTERM)
 	m.next("STOPPING=1")
-	if err := <-r.ended; err != nil {
-		t.Error(err)
-	}
+	must.Do(t, <-r.ended)
 }
 
 // TestWatchdog: there is one message for each answer of the store, and none without.

@@ -74,9 +74,7 @@ func TestApplyGoesOn(t *testing.T) {
 	}
 	stranger := change{id: 17, uid: "x@example.org", action: api.OffboardRemove, gone: true}
 	bob := must.Get(p.Store.User("bob@example.org"))(t)
-	if err := p.apply([]change{stranger, {id: bob.ID, action: api.OffboardResume}}); err != nil {
-		t.Error(err)
-	}
+	must.Do(t, p.apply([]change{stranger, {id: bob.ID, action: api.OffboardResume}}))
 	wantState(t, p, "alice@example.org", storage.UserSuspended)
 	wantState(t, p, "bob@example.org", storage.UserActive)
 }

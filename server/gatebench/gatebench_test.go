@@ -127,9 +127,7 @@ func TestRatios(t *testing.T) {
 	if got := c.median(pair.cost); got != 1.2 {
 		t.Errorf("got a median of costs %v, want 1.2", got)
 	}
-	if err := c.check(); err != nil {
-		t.Error(err)
-	}
+	must.Do(t, c.check())
 	for what, r := range map[string]result{
 		"a refusal": {requests: 9, refused: 1}, "a broken connection": {requests: 9, broken: 1},
 	} {

@@ -279,9 +279,7 @@ func TestTasksPlain(t *testing.T) {
 		}
 	}
 	fmt.Fprintln(terminal, "quit")
-	if err := cmd.Wait(); err != nil {
-		t.Error(err)
-	}
+	must.Do(t, cmd.Wait())
 	golden.RequireEqual(t, []byte(normal(all.String())))
 }
 

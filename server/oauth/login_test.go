@@ -107,9 +107,7 @@ func TestIssuer(t *testing.T) {
 			}
 			login, query := loginAt(t, p, s, ada())
 			query.Set("iss", s.URL)
-			if _, err := p.Finish(t.Context(), login, query); err != nil {
-				t.Error(err)
-			}
+			must.Get(p.Finish(t.Context(), login, query))(t)
 		})
 	}
 	t.Run(OIDC+"/promised", func(t *testing.T) {

@@ -190,9 +190,7 @@ func TestGitHubPages(t *testing.T) {
 			return false
 		})
 		s.PageSize = 100
-		if _, err := p.Verify(t.Context(), token); err != nil {
-			t.Error(err)
-		}
+		must.Get(p.Verify(t.Context(), token))(t)
 		if asked := elsewhere.Asked(); len(asked) != 0 {
 			t.Errorf("a page on another host was asked for: %q", asked)
 		}
@@ -201,9 +199,7 @@ func TestGitHubPages(t *testing.T) {
 			return false
 		})
 		s.Asked()
-		if _, err := p.Verify(t.Context(), token); err != nil {
-			t.Error(err)
-		}
+		must.Get(p.Verify(t.Context(), token))(t)
 		if n := len(s.Asked()); n > 15 {
 			t.Errorf("got %d requests for a listing without end", n)
 		}

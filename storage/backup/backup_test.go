@@ -91,9 +91,7 @@ func TestReader(t *testing.T) {
 	if int64(copied.Len()) != r.Offset() || !bytes.HasPrefix(b, copied.Bytes()) {
 		t.Errorf("%d bytes were copied of %d, and are others", copied.Len(), r.Offset())
 	}
-	if err := r.Authentic(key); err != nil {
-		t.Error(err)
-	}
+	must.Do(t, r.Authentic(key))
 	if err := r.Authentic([32]byte{}); !errors.As(err, new(*backup.Error)) {
 		t.Errorf("with another key: got %v", err)
 	}

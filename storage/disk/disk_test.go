@@ -192,9 +192,7 @@ func TestSpace(t *testing.T) {
 	soon(t, s, nil)
 	must.Do(t, os.RemoveAll(home))
 	soon(t, s, disk.ErrRemoved)
-	if err := errors.Join(s.Close(), s.Close()); err != nil {
-		t.Error(err)
-	}
+	must.Do(t, errors.Join(s.Close(), s.Close()))
 	soon(t, s, nil)
 }
 
@@ -237,9 +235,7 @@ func TestAllocate(t *testing.T) {
 	if err := syscall.Stat(file, &st); err != nil || st.Blocks*512 < st.Size {
 		t.Errorf("got %d blocks for %d bytes, %v", st.Blocks, st.Size, err)
 	}
-	if err := disk.SpareDescriptor(); err != nil {
-		t.Error(err)
-	}
+	must.Do(t, disk.SpareDescriptor())
 }
 
 // A lock that was given back is free at once, even if a child that is just being started

@@ -240,9 +240,7 @@ func TestCatchUp(t *testing.T) {
 			again = f.killed()
 			must.Do(t, again.CatchUp(f.log))
 			want(t, again.view(), map[string]string{"1": "one", "2": "zwei", "3": ""})
-			if err := again.Compare(); err != nil {
-				t.Error(err)
-			}
+			must.Do(t, again.Compare())
 		})
 	}
 }

@@ -89,9 +89,7 @@ func TestPruneWhileReading(t *testing.T) {
 	})
 	for i := range 200 {
 		last := appendBatch(t, j, 1+i%9, 200)
-		if _, err := j.Prune(time.UnixMilli(1<<50), 0, last-min(last, 20)); err != nil {
-			t.Error(err)
-		}
+		must.Get(j.Prune(time.UnixMilli(1<<50), 0, last-min(last, 20)))(t)
 	}
 	close(done)
 	wg.Wait()

@@ -144,9 +144,7 @@ func TestLargest(t *testing.T) {
 		if last, err := j.Append(journal.Ordinary, nil); err != nil || last != 5 {
 			t.Errorf("no entries: %d, %v", last, err)
 		}
-		if err := j.Verify(context.Background()); err != nil {
-			t.Error(err)
-		}
+		must.Do(t, j.Verify(context.Background()))
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"gatehouse/storage/journal"
 	"gatehouse/storage/journal/journaltest"
+	"gatehouse/storage/storagetest/must"
 )
 
 // On a full disk essential batches still succeed in the reserve, others are
@@ -151,14 +152,10 @@ func TestUnmadeReserve(t *testing.T) {
 	if _, err := j.Append(journal.Ordinary, batchOf(0, 1, 10)); !errors.Is(err, journal.ErrNoSpace) {
 		t.Errorf("got %v, want ErrNoSpace", err)
 	}
-	if _, err := j.Append(journal.Essential, batchOf(0, 1, 10)); err != nil {
-		t.Error(err)
-	}
+	must.Get(j.Append(journal.Essential, batchOf(0, 1, 10)))(t)
 	d.Capacity = 10
 	if j = mustOpen(t, d, 1, small); !errors.Is(j.Ready(), journal.ErrNoSpace) {
 		t.Errorf("ready: %v", j.Ready())
 	}
-	if _, err := j.Append(journal.Essential, batchOf(1, 1, 10)); err != nil {
-		t.Error(err)
-	}
+	must.Get(j.Append(journal.Essential, batchOf(1, 1, 10)))(t)
 }

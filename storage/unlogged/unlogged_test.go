@@ -294,7 +294,7 @@ func TestMemory(t *testing.T) {
 	must.Do(t, m.Save())
 	want(recall(), "alice", four)
 	want(recall(), "4999 my pa55word", three)
-	err := f.View(func(v *index.View) error {
+	must.Do(t, f.View(func(v *index.View) error {
 		n := 0
 		for k := range v.Scan([]byte{'f'}) {
 			if n++; len(k) != 33 || strings.Contains(string(k), "pa55word") {
@@ -305,10 +305,7 @@ func TestMemory(t *testing.T) {
 			t.Errorf("%d names are stored, want 5001", n)
 		}
 		return nil
-	})
-	if err != nil {
-		t.Error(err)
-	}
+	}))
 	m.Put("soon over", []byte("x"), time.Second)
 	must.Do(t, m.Save())
 	must.Happen(t, "its end", func() bool {
