@@ -25,14 +25,14 @@ import (
 // events appear by themselves, unless the screen is paused.
 type events struct {
 	table[api.Event]
-	only string // a filter that always applies, such as "action:token.network"
+	only api.Filters // those of the screen
 	feed trail.Feed
 	more int // events that came while the top of the listing was not shown
 }
 
 var _ rows = (*events)(nil)
 
-func newEvents(m *model, only string) *events {
+func newEvents(m *model, only api.Filters) *events {
 	s := &events{only: only}
 	cursor := func(e api.Event) string { return strconv.FormatUint(e.Sequence, 10) }
 	ord := listing.Order[api.Event]{ID: cursor, Cursor: cursor}
@@ -50,7 +50,7 @@ func newEvents(m *model, only string) *events {
 			return q.Page(ctx, m.client, v.Reverse, listing.Spot{Limit: listing.WindowRows})
 		}, func(e api.Event) api.Event { return e })
 	}
-	s.noun, s.forms = "event", trail.Forms
+	s.noun, s.forms, s.given = "event", trail.Forms, func() api.Filters { return only }
 	s.changed = func() tea.Cmd { // what is followed, too
 		s.feed.Stop()
 		return s.follow()
@@ -60,7 +60,7 @@ func newEvents(m *model, only string) *events {
 }
 
 // asked returns the query that the words on the query line make.
-func (s *events) asked(words string) trail.Query { return trail.Parse(s.only + " " + words) }
+func (s *events) asked(words string) trail.Query { return trail.Parse(words, s.only) }
 
 func eventColumns(m *model) []listing.Column[api.Event] {
 	return []listing.Column[api.Event]{

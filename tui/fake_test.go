@@ -173,7 +173,8 @@ func (f *fake) tokensOf(q api.TokenQuery) []api.Token {
 		has := func(name string) string { return strings.Join(q.Filters[name], " ") }
 		days, err := time.ParseDuration(strings.TrimSuffix(has("idle"), "d") + "h")
 		switch {
-		case has("user") != "" && has("user") != t.UID, has("never-used") != "" && t.Used(), has("used-after") != "" && !t.Used(), !q.Revoked && t.State == api.StateRevoked,
+		case has("state") != "" && has("state") != t.State,
+			has("user") != "" && has("user") != t.UID, has("never-used") != "" && t.Used(), has("used-after") != "" && !t.Used(), !q.Revoked && has("state") == "" && t.State == api.StateRevoked,
 			!fits(q.Words, t.UID, t.ID, t.Name), !fits(has("search"), t.UID, t.ID, t.Name), err == nil && t.LastUsed > noon.Add(-days*24).UnixMilli():
 		default:
 			out = append(out, t)

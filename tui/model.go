@@ -78,7 +78,7 @@ func newModel(ctx context.Context, c client, o Options, st styles) *model {
 	}
 	m.keys = bindings(o.ReadOnly)
 	m.pane.m = m
-	m.tabs = [5]screen{newUsers(m), newTokens(m), newReview(m), newEvents(m, ""), &status{m: m}}
+	m.tabs = [5]screen{newUsers(m), newTokens(m), newReview(m), newEvents(m, nil), &status{m: m}}
 	m.stack = []screen{m.tabs[0]}
 	return m
 }

@@ -324,5 +324,8 @@ func (t *table[T]) spoken(height int) []string {
 	if s := plain.Spoken(t.silence()); len(shown) == 0 && s != "" {
 		out = append(out, s)
 	}
+	if s := t.below(height); s != "" {
+		out = append(out, s)
+	}
 	return out
 }

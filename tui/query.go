@@ -3,6 +3,7 @@ package tui
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,10 +15,6 @@ import (
 	"gatehouse/tui/say"
 	"gatehouse/tui/text"
 )
-
-// roomy is the height from which a body shows the line of the filter even if the filter
-// is empty.
-const roomy = 10
 
 func (t *table[T]) edit()           { t.editing = true }
 func (t *table[T]) filtering() bool { return t.editing }
@@ -152,8 +149,26 @@ func (t *table[T]) remark(width int) (out []string) {
 	if t.editing && t.hint != "" {
 		return []string{t.m.st.heads.Render("   " + t.hint)}
 	}
+	if n := t.replaced(); len(n) > 0 {
+		return []string{t.m.st.heads.Render("   in place of " + strings.Join(n, " "))}
+	}
 	return nil
 }
+
+// replaced returns the filters of the screen that the query line replaces.
+func (t *table[T]) replaced() (names []string) {
+	rest := listing.Without(t.given(), t.filter.Value, t.forms)
+	for name, values := range t.given() {
+		if rest[name] == nil {
+			names = append(names, name+":"+strings.Join(values, ","))
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// nowhere is the given filters of a screen that lists all.
+func nowhere() api.Filters { return nil }
 
 // remarkMost is how many lines what is wrong with a filter may take.
 const remarkMost = 4
@@ -177,6 +192,7 @@ func (t *table[T]) turn() tea.Cmd {
 
 // tally is how many rows a listing has.
 type tally struct {
+	id       int                                                         // of its answers
 	count    func(listing.View) func(context.Context) (api.Count, error) // nil: the server does not count these
 	rows     int                                                         // if known
 	known    bool
@@ -189,10 +205,10 @@ type tally struct {
 
 // countMsg is the answer to a count.
 type countMsg struct {
-	list, seq int
-	rows      int
-	err       error
-	took      time.Duration
+	id, seq int
+	rows    int
+	err     error
+	took    time.Duration
 }
 
 // forget drops the count, and the answer to an open question when it comes.
@@ -204,26 +220,26 @@ func (c *tally) forget() {
 	c.known, c.counting, c.counted = false, false, time.Time{}
 }
 
-// askCount asks the server to count, unless it is asked already, or a count that took
-// long has only just come.
-func (t *table[T]) askCount() tea.Cmd {
-	if t.count == nil || t.counting || t.m.now().Sub(t.counted) < listing.RestFactor*t.tally.took {
+// ask asks the server to count, unless it is asked already, or a count that took long has
+// only just come.
+func (c *tally) ask(m *model, v listing.View) tea.Cmd {
+	if c.count == nil || c.counting || m.now().Sub(c.counted) < listing.RestFactor*c.took {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(t.m.ctx, listing.Patience)
-	t.counting, t.cancel = true, cancel
-	list, seq, count, now := t.list.ID(), t.seq, t.count(t.view()), t.m.now
+	ctx, cancel := context.WithTimeout(m.ctx, listing.Patience)
+	c.counting, c.cancel = true, cancel
+	id, seq, count, now := c.id, c.seq, c.count(v), m.now
 	return func() tea.Msg {
 		defer cancel()
 		start := now()
 		n, err := count(ctx)
-		return countMsg{list, seq, n.Rows, err, now().Sub(start)}
+		return countMsg{id, seq, n.Rows, err, now().Sub(start)}
 	}
 }
 
-// tookCount takes the answer, if it is to the latest question about the list.
-func (c *tally) tookCount(list int, now time.Time, msg countMsg) {
-	if msg.list != list || msg.seq != c.seq {
+// take takes the answer, if it is to the latest question.
+func (c *tally) take(now time.Time, msg countMsg) {
+	if msg.id != c.id || msg.seq != c.seq {
 		return
 	}
 	c.counting, c.counted = false, now

@@ -2,12 +2,17 @@ package tui
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/plain"
+	"gatehouse/tui/say"
 )
 
 // refusing refuses a filter, as the server does.
@@ -44,6 +49,117 @@ func TestQueryLine(t *testing.T) {
 	d.wantNot("is not a span")
 	d.press("<esc>")
 	d.want("10 tokens · rows 1-10 · last used, oldest first")
+}
+
+// TestTypedReplacesTheScreens: a filter that the screen has, too, and that takes one value,
+// counts as it is typed: in the listing, the count, the revocation and the export. The page
+// of a user keeps its user, and says so.
+func TestTypedReplacesTheScreens(t *testing.T) {
+	_, c := real(t, 30, 700)
+	rows := func(words string) (n int) {
+		for _, err := range c.Tokens(t.Context(), api.TokenQuery{Words: words}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			n++
+		}
+		return n
+	}
+	for _, s := range []struct{ keys, typed, same, says, asks string }{
+		{"3", "idle:180d", "idle:180d", "in place of idle:90d", "tokens that match idle:180d for good?"},
+		{"3<tab><tab><tab><tab><tab><tab>", "idle:1y", "unlimited idle:1y", "in place of idle:30d", "tokens that match unlimited idle:1y for good?"},
+		{"3<tab><tab>", "never-used", "never-used", "in place of never-used:true", ""},
+		{"3", "id:01", "idle:90d id:01", "", "tokens unused for 90 days that match id:01 for good?"},
+	} {
+		d := drive(t, unfollowed{c}, Options{})
+		if s.says == "in place of never-used:true" {
+			s.keys += "<tab>"
+		}
+		d.press(s.keys + "/" + s.typed + "<enter>")
+		n := rows(s.same)
+		if n == 0 {
+			t.Fatalf("nothing matches %s: the test tests nothing", s.same)
+		}
+		d.want(say.Count(n, "token")+" match", s.says)
+		d.wantNot("given twice")
+		d.press("AR")
+		d.want("Revoke all "+say.Count(n, "token"), s.asks, "Type "+strconv.Itoa(n)+", then enter")
+	}
+	d := drive(t, unfollowed{c}, Options{})
+	d.press("3<tab><tab><tab><tab><tab><tab><tab>/state:active<enter>")
+	d.want("in place of state:unverified", "30 users match")
+	d.press("<tab><tab><tab>")
+	for d.screen().place() != onNetworks {
+		d.press("<tab>")
+	}
+	d.press("/action:user.add<enter>")
+	d.wantNot("given twice")
+	d.want("in place of action:token.network")
+
+	d.press("1<enter>/user:x<enter>")
+	d.want("! user: this page has only the tokens of ", "; 2 has those of all users")
+	d.press("A")
+	d.want("Nothing can be marked: user: this page")
+	if d.press("R"); d.box != nil {
+		t.Error("R acts on a query line that is refused")
+	}
+}
+
+// TestRevokedAreNotHidden: a listing without the revoked tokens says how many its filter
+// would find, until it asks for them or is about something else; also without a screen.
+func TestRevokedAreNotHidden(t *testing.T) {
+	_, c := real(t, 5, 60)
+	var ids []string
+	for tk, err := range c.Tokens(t.Context(), api.TokenQuery{Words: "ada.allen"}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, tk.ID)
+	}
+	n := len(ids)
+	if n < 3 {
+		t.Fatalf("ada has %d tokens: the test tests nothing", n)
+	}
+	if _, err := c.Revoke(t.Context(), api.Revocation{IDs: ids[1:]}); err != nil {
+		t.Fatal(err)
+	}
+	d := drive(t, unfollowed{c}, Options{})
+	d.press("2/ada.allen")
+	says := fmt.Sprintf("%d revoked tokens match: add state:revoked", n-1)
+	d.want("1 token matches", says)
+	d.press(" state:revoked")
+	d.want(fmt.Sprintf("%d tokens match", n-1))
+	d.wantNot("add state:revoked")
+	d.press("<esc>/id:" + ids[1] + "<enter>")
+	d.want("No token matches id:"+ids[1], "1 revoked token matches: add state:revoked")
+	if d.press("A"); !strings.Contains(d.View(), "Nothing matches.") {
+		t.Errorf("A marks what is not listed:\n%s", d.View())
+	}
+	d.press("<esc>/nobody-has-this<enter>")
+	d.wantNot("revoked token")
+
+	var out strings.Builder
+	if err := plain.Run(t.Context(), strings.NewReader("tokens id:"+ids[1]+"\n"), &out, newMachine(t.Context(), c, Options{Now: func() time.Time { return noon }})); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out.String(), "\n1 revoked token matches: add state:revoked\n") {
+		t.Errorf("without a screen, it says\n%s", out.String())
+	}
+	// The page of the user shows all: those that work first.
+	d.press("1/ada.allen<enter><enter>")
+	d.want(fmt.Sprintf("1 live   %d revoked", n-1), "── revoked ──", fmt.Sprintf("%d tokens · rows 1-", n))
+	if first, _ := d.screen().(*userTokens).current(); first.State != api.StateLive {
+		t.Errorf("the first row is %s", first.State)
+	}
+	d.press("s")
+	d.want("created, oldest first", "── revoked ──")
+	if first, _ := d.screen().(*userTokens).current(); first.State != api.StateLive {
+		t.Errorf("by creation, the first row is %s", first.State)
+	}
+	d.press("G")
+	if last, _ := d.screen().(*userTokens).current(); last.State != api.StateRevoked {
+		t.Errorf("the last row is %s", last.State)
+	}
 }
 
 // TestPosition: where the screen is in a long listing, from both ends.

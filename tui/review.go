@@ -54,9 +54,9 @@ func (p preset) question() string {
 }
 
 func newReview(m *model) *review {
-	s := &review{preset: 1, tokens: &tokens{}, users: &users{}, networks: newEvents(m, "action:token.network")}
-	s.tokens.init(m, func() api.TokenQuery { return api.TokenQuery{Filters: s.filters()} }, func() string { return presets[s.preset].words })
-	s.users.init(m, func() api.UserQuery { return api.UserQuery{Filters: s.filters()} })
+	s := &review{preset: 1, tokens: &tokens{}, users: &users{}, networks: newEvents(m, api.Where("action", "token.network"))}
+	s.tokens.init(m, s.filters, func() string { return presets[s.preset].words })
+	s.users.init(m, s.filters)
 	s.rows = s.tokens
 	s.tokens.empty = func(words string) string {
 		p := presets[s.preset]

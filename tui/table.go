@@ -33,6 +33,8 @@ type table[T any] struct {
 	gone  string                                                   // what to say when what it is about is gone
 	noun  string                                                   // a row
 	forms []api.FilterForm                                         // the filters that it takes
+	given func() api.Filters                                       // those of the screen, beside the query line
+	foot  func() string                                            // what is said below the rows, if all are on the screen; nil: nothing
 
 	write func(listing.View) func(context.Context, io.Writer, export.Format, *atomic.Int64) error // the whole listing
 
@@ -56,12 +58,12 @@ func newTable[T any](m *model, cols []listing.Column[T], query func(listing.View
 	m.lists++
 	o, s := query(t.view())
 	t.list = listing.New(m, m.lists, o, s)
-	t.list.Apart = m.o.Plain
+	t.list.Apart, t.tally.id = m.o.Plain, m.lists
 	return t
 }
 
 func (t *table[T]) start() tea.Cmd      { return t.refresh() }
-func (t *table[T]) refresh() tea.Cmd    { return tea.Batch(t.list.Refresh(), t.askCount()) }
+func (t *table[T]) refresh() tea.Cmd    { return tea.Batch(t.list.Refresh(), t.tally.ask(t.m, t.view())) }
 func (t *table[T]) stop()               { t.list.Stop() }
 func (t *table[T]) rested() bool        { return t.list.Rested() }
 func (t *table[T]) answered() time.Time { return t.list.Answered() }
@@ -92,7 +94,7 @@ func (t *table[T]) answer(msg tea.Msg) tea.Cmd {
 		}
 		return cmd
 	case countMsg:
-		t.tookCount(t.list.ID(), t.m.now(), msg)
+		t.tally.take(t.m.now(), msg)
 		return nil
 	}
 	return t.list.Other(msg)
@@ -103,7 +105,7 @@ func (t *table[T]) ask() tea.Cmd {
 	t.forget()
 	t.whole = false // other rows match now
 	o, s := t.query(t.view())
-	cmds := []tea.Cmd{t.list.Restart(o, s), t.askCount()}
+	cmds := []tea.Cmd{t.list.Restart(o, s), t.tally.ask(t.m, t.view())}
 	if t.changed != nil {
 		cmds = append(cmds, t.changed())
 	}
@@ -197,19 +199,18 @@ func (t *table[T]) exported() box.Listing {
 func (t *table[T]) body(width, height int) []string {
 	var out []string
 	remark := t.remark(width)
-	line := height >= roomy || t.editing || t.filter.Value != "" || t.Changed()
-	lines := max(height-1-len(remark)-btoi(line), 1)
-	rows, current, parts := t.visible(lines)
-	if line {
-		out = append(out, t.filterLine(width))
+	lines := max(height-2-len(remark), 1)
+	foot := t.below(lines)
+	if foot != "" {
+		lines = max(lines-1, 1)
 	}
-	out = append(out, remark...)
+	rows, current, parts := t.visible(lines)
+	out = append(append(out, t.filterLine(width)), remark...)
 	inner := width
-	if width >= 80 {
+	if !t.still {
 		inner-- // for the scroll bar
 	}
-	cols := listing.Fit(t.cols, inner)
-	w := listing.Widths(cols, inner)
+	cols, w := t.cols, listing.Widths(t.cols, inner)
 	out = append(out, t.m.st.heads.Render(listing.Heads(cols, w)))
 	top, bottom, scrolls := t.thumb(lines)
 	words := listing.Sought(t.filter.Value)
@@ -240,7 +241,19 @@ func (t *table[T]) body(width, height int) []string {
 	if len(rows) == 0 {
 		out = append(out, "", "     "+t.silence())
 	}
+	if foot != "" {
+		out = append(out, t.m.st.heads.Render(text.Cut("     "+foot, width)))
+	}
 	return out
+}
+
+// below returns what is said below the rows, if they leave a line for it or fill no more
+// than these lines.
+func (t *table[T]) below(lines int) string {
+	if t.foot == nil || len(t.list.Rows()) > lines {
+		return ""
+	}
+	return t.foot()
 }
 
 // visible returns the rows to draw in that many lines, which of them the cursor is on, and
@@ -260,13 +273,6 @@ func (t *table[T]) visible(lines int) (rows []T, current int, parts map[int]stri
 func (t *table[T]) divider(name string, width int) string {
 	s := "   ── " + name + " "
 	return t.m.st.heads.Render(s + strings.Repeat("─", max(min(width, 60)-text.Width(s), 0)))
-}
-
-func btoi(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 // row draws a row. The one under the cursor is not coloured: it is highlighted whole.

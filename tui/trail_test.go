@@ -35,12 +35,12 @@ func TestTrail(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if trail.Parse(prefix).Has(e) && (prefix != "about:zoe@example.com" || e.UID == "zoe@example.com") && (prefix != "by:root action:user" || e.Actor == "root" && e.Action == "user.add") {
+				if trail.Parse(prefix, nil).Has(e) && (prefix != "about:zoe@example.com" || e.UID == "zoe@example.com") && (prefix != "by:root action:user" || e.Actor == "root" && e.Action == "user.add") {
 					want = append(want, e.Sequence)
 				}
 			}
 			src := func(ctx context.Context, to listing.Spot) iter.Seq2[api.Event, error] {
-				return trail.Parse(prefix).Page(ctx, c, reverse, to)
+				return trail.Parse(prefix, nil).Page(ctx, c, reverse, to)
 			}
 			for _, back := range []bool{false, true} {
 				if reverse == back {

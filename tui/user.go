@@ -2,6 +2,7 @@ package tui
 
 import (
 	"context"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -14,26 +15,41 @@ import (
 	"gatehouse/tui/text"
 )
 
+// roomy is the height from which the page of a user shows the use.
+const roomy = 10
+
 // userTokens is the screen of one user: who it is, and the tokens, the revoked
 // ones too.
 type userTokens struct {
 	tokens
 	who   api.UserDetail
-	asked int  // how often
-	waits bool // the latest question is open
-	above int  // lines above the table
+	holds map[string]int // how many tokens by their state; nil: not known
+	asks  int            // how often
+	waits bool           // the latest question is open
+	came  time.Time      // when the latest answer came
+	took  time.Duration  // and how long that took
+	above int            // lines above the table
 }
 
 // userMsg is the user of a userTokens screen as it is now.
 type userMsg struct {
 	list, seq int
 	user      api.UserDetail
+	holds     map[string]int
+	took      time.Duration
 	err       error
 }
 
 func newUserTokens(m *model, u api.User) *userTokens {
 	s := &userTokens{who: api.UserDetail{User: u}}
-	s.init(m, func() api.TokenQuery { return api.TokenQuery{Filters: api.Where("user", u.UID), Revoked: true} }, func() string { return "of " + text.Escape(u.UID) })
+	s.dead = true
+	s.refuse = func(typed api.Filters) error {
+		if typed["user"] == nil {
+			return nil
+		}
+		return &api.Error{Status: http.StatusBadRequest, Message: "user: this page has only the tokens of " + u.UID + "; 2 has those of all users"}
+	}
+	s.init(m, func() api.Filters { return api.Where("user", u.UID) }, func() string { return "of " + text.Escape(u.UID) })
 	s.cols = slices.DeleteFunc(s.cols, func(c listing.Column[api.Token]) bool { return c.Head == "USER" }) // the title has it
 	for n := range s.cols {
 		if s.cols[n].Head == "NAME" {
@@ -50,7 +66,21 @@ func (s *userTokens) place() place { return onUser }
 func (s *userTokens) title(width int) string {
 	u := s.who
 	uid := text.Cut(u.UID, max(width-12-len(userState(u.User)), 20))
-	return say.Fitting(width, "Users > "+uid, userState(u.User), say.Count(u.Tokens, "token"), say.Number(u.Stale)+" stale", text.Escape(u.Name))
+	parts := append([]string{"Users > " + uid, userState(u.User)}, s.held()...)
+	return say.Fitting(width, append(parts, say.Number(u.Stale)+" stale", text.Escape(u.Name))...)
+}
+
+// tokenStates are the states of a token, in the order in which they are counted.
+var tokenStates = []string{api.StateLive, api.StateSuspended, api.StateExpired, api.StateRevoked}
+
+// held says how many tokens the user has in each state, with a word for none that works.
+func (s *userTokens) held() (parts []string) {
+	for _, state := range tokenStates {
+		if n := s.holds[state]; n > 0 || s.holds != nil && state == api.StateLive {
+			parts = append(parts, say.Number(n)+" "+state)
+		}
+	}
+	return parts
 }
 
 // body has two lines above the table: how the user is known, and the use.
@@ -115,35 +145,44 @@ func (s *userTokens) refresh() tea.Cmd { return tea.Batch(s.tokens.refresh(), s.
 
 func (s *userTokens) stop() {
 	s.tokens.stop()
-	s.asked++
+	s.asks++
 	s.waits = false
 }
 
-// askUser asks for the user, unless that question is open: a new one each time would
-// outdate every answer of a slow server.
+// askUser asks for the user, and how many tokens the user has in each state, unless that
+// question is open: a new one each time would outdate every answer of a slow server.
 func (s *userTokens) askUser() tea.Cmd {
-	if s.waits {
+	if s.waits || s.m.now().Sub(s.came) < listing.RestFactor*s.took {
 		return nil
 	}
-	s.asked++
+	s.asks++
 	s.waits = true
-	m, uid, list, seq := s.m, s.who.UID, s.list.ID(), s.asked
+	m, uid, msg := s.m, s.who.UID, userMsg{list: s.list.ID(), seq: s.asks, holds: map[string]int{}}
 	return func() tea.Msg {
 		ctx, cancel := context.WithTimeout(m.ctx, listing.Patience)
 		defer cancel()
-		u, err := m.client.User(ctx, uid)
-		return userMsg{list, seq, u, err}
+		start := m.now()
+		msg.user, msg.err = m.client.User(ctx, uid)
+		for _, state := range tokenStates {
+			if msg.err == nil {
+				var n api.Count
+				n, msg.err = m.client.TokenCount(ctx, api.TokenQuery{Filters: api.Where("user", uid, "state", state)})
+				msg.holds[state] = n.Rows
+			}
+		}
+		msg.took = m.now().Sub(start)
+		return msg
 	}
 }
 
 func (s *userTokens) answer(msg tea.Msg) tea.Cmd {
 	if u, ok := msg.(userMsg); ok {
-		if u.list != s.list.ID() || u.seq != s.asked {
+		if u.list != s.list.ID() || u.seq != s.asks {
 			return nil
 		}
-		s.waits = false
+		s.waits, s.came, s.took = false, s.m.now(), u.took
 		if u.err == nil { // the listing reports what fails
-			s.who = u.user
+			s.who, s.holds = u.user, u.holds
 		}
 		return nil
 	}

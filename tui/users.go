@@ -22,24 +22,26 @@ import (
 // users is the screen of all users, by uid.
 type users struct {
 	table[api.User]
-	base func() api.UserQuery // what is listed, without the filter
-	only func(api.User) bool  // and of that; nil: all
+	only func(api.User) bool // of what the filters select; nil: all
 }
 
 var _ rows = (*users)(nil)
 
 func newUsers(m *model) *users {
 	s := &users{}
-	s.init(m, func() api.UserQuery { return api.UserQuery{} })
+	s.init(m, nowhere)
 	s.empty = absence("No users yet: n makes one.", "No user matches")
 	return s
 }
 
-// init makes the table of the users that query and the filter select.
-func (s *users) init(m *model, query func() api.UserQuery) {
-	s.base = query
+// init makes the table of the users that the filters of the screen and the query line
+// select.
+func (s *users) init(m *model, given func() api.Filters) {
+	asked := func(v listing.View) api.UserQuery {
+		return api.UserQuery{Filters: listing.Without(given(), v.Words, api.UserFilters), Words: v.Words, Order: v.Order, Reverse: v.Reverse}
+	}
 	read := func(v listing.View) listing.Source[api.User] {
-		base, only := s.query(v), s.only
+		base, only := asked(v), s.only
 		return func(ctx context.Context, to listing.Spot) iter.Seq2[api.User, error] {
 			q := base
 			q.After, q.Limit, q.Reverse = to.After, to.Limit, v.Reverse != to.Back
@@ -72,9 +74,9 @@ func (s *users) init(m *model, query func() api.UserQuery) {
 		}
 		return wereUsed
 	}
-	s.noun, s.forms = "user", api.UserFilters
+	s.noun, s.forms, s.given = "user", api.UserFilters, given
 	s.count = func(v listing.View) func(context.Context) (api.Count, error) {
-		q, src := s.query(v), read(v)
+		q, src := asked(v), read(v)
 		if s.only == nil {
 			return func(ctx context.Context) (api.Count, error) { return m.client.UserCount(ctx, q) }
 		}
@@ -88,12 +90,6 @@ func (s *users) init(m *model, query func() api.UserQuery) {
 			return n, nil
 		}
 	}
-}
-
-func (s *users) query(v listing.View) api.UserQuery {
-	q := s.base()
-	q.Words, q.Order, q.Reverse = v.Words, v.Order, v.Reverse
-	return q
 }
 
 // which yields only the rows that are meant; all, if only is nil.
@@ -113,7 +109,7 @@ func which(rows iter.Seq2[api.User, error], only func(api.User) bool) iter.Seq2[
 func userColumns(m *model) []listing.Column[api.User] {
 	return []listing.Column[api.User]{
 		{Head: "USER", Min: 18, Max: 40, Cell: func(u api.User) string { return u.UID }},
-		{Head: "PERSON", Min: 12, Max: 28, Extra: 8, Cell: func(u api.User) string { return say.Dash(u.Name) }},
+		{Head: "PERSON", Min: 12, Max: 28, Cell: func(u api.User) string { return say.Dash(u.Name) }},
 		{Head: "SOURCE", Min: 6, Max: 16, Late: true, Cell: func(u api.User) string { return u.Source }},
 		{Head: "TOKENS", Min: 6, Max: 6, Right: true, Cell: func(u api.User) string { return say.Number(u.Tokens) }},
 		{Head: "STALE", Min: 5, Max: 5, Right: true, Cell: func(u api.User) string { return say.Number(u.Stale) }},
@@ -172,11 +168,11 @@ type markedMsg struct {
 // markAll marks all users that match.
 func (s *users) markAll() (cmd tea.Cmd, refused string) {
 	v := s.view()
-	if strings.TrimSpace(v.Words) == "" && len(s.base().Filters) == 0 {
+	if strings.TrimSpace(v.Words) == "" && len(s.given()) == 0 {
 		return nil, "Filter first: this would mark every user there is."
 	}
 	m, id := s.m, s.list.ID()
-	_, src := s.table.query(v)
+	_, src := s.query(v)
 	return func() tea.Msg {
 		ctx, cancel := context.WithTimeout(m.ctx, listing.Patience)
 		defer cancel()

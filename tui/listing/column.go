@@ -32,7 +32,6 @@ type Column[T any] struct {
 	Min, Max int
 	Right    bool   // against the right edge: numbers
 	Late     bool   // grows when the others have grown
-	Extra    int    // not 0: shows only if all others fit, with so much room to spare
 	Whole    bool   // cut without an ellipsis: the start of an id is a name for it
 	Brief    string // the head when a state may take the place of the cell: see Odd; empty: Head
 	Cell     func(T) string
@@ -54,27 +53,6 @@ func (c Column[T]) fit(s string, width int) string {
 	return text.Left(s, width)
 }
 
-// Fit leaves out the extra columns for which there is no room.
-func Fit[T any](cols []Column[T], width int) (fit []Column[T]) {
-	rest := width - gutter + gap
-	for _, c := range cols {
-		if c.Extra == 0 {
-			rest -= c.Min + gap
-		}
-	}
-	for _, c := range cols {
-		need := c.Min + gap
-		switch {
-		case c.Extra == 0:
-			fit = append(fit, c)
-		case need+c.Extra <= rest:
-			fit = append(fit, c)
-			rest -= need
-		}
-	}
-	return fit
-}
-
 // Widths returns the widths of the columns that fit into width. The others drop from the
 // right. The widths depend only on width, so that nothing jumps when the rows change.
 func Widths[T any](cols []Column[T], width int) []int {
@@ -90,6 +68,16 @@ func Widths[T any](cols []Column[T], width int) []int {
 		}
 		rest -= need
 		w = append(w, c.Min)
+	}
+	for c := hidden(cols, w); c != nil && len(w) > 1; w = w[:len(w)-1] { // a state may take the place of the last cell
+		last := len(w) - 1
+		need := max(c.Min, len(sharedHead(cols, w))) - w[last]
+		if need <= rest {
+			rest -= max(need, 0)
+			w[last] += max(need, 0)
+			break
+		}
+		rest += w[last] + gap
 	}
 	for _, late := range []bool{false, true} {
 		rest = grow(cols, w, rest, late)
@@ -121,13 +109,23 @@ func hidden[T any](cols []Column[T], w []int) *Column[T] {
 	return nil
 }
 
+// sharedHead returns the head of the last column that fits. It names the state, if that may
+// take the place of the cell.
+func sharedHead[T any](cols []Column[T], w []int) string {
+	last := cols[len(w)-1]
+	if c := hidden(cols, w); c != nil {
+		return cmp.Or(last.Brief, last.Head) + "/" + c.Head
+	}
+	return last.Head
+}
+
 // Heads returns the line above the rows.
 func Heads[T any](cols []Column[T], w []int) string {
 	cells := make([]string, len(w))
 	for i := range w {
 		head := cols[i].Head
-		if c := hidden(cols, w); c != nil && i == len(w)-1 {
-			head = cmp.Or(cols[i].Brief, head) + "/" + c.Head
+		if i == len(w)-1 {
+			head = sharedHead(cols, w)
 		}
 		cells[i] = cols[i].fit(head, w[i])
 	}

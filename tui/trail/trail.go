@@ -33,43 +33,26 @@ type Query struct {
 }
 
 // Parse reads a query line, such as `by:root action:token since:24h 10.0.0.7`. A value
-// may be in quotation marks. The server says what is wrong with a filter.
-func Parse(line string) Query {
-	q := Query{filters: api.Filters{}}
-	for _, w := range split(line) {
-		name, value, _ := strings.Cut(w, ":")
-		switch name = strings.ToLower(name); {
-		case name == "about" && strings.Contains(value, "@"):
+// may be in quotation marks. The server says what is wrong with a filter. The filters of the
+// screen apply, too, except those that the line sets itself.
+func Parse(line string, screen api.Filters) Query {
+	q := Query{filters: listing.Without(screen, line, Forms)}
+	for _, w := range listing.Words(line) {
+		value := strings.TrimSpace(w.Value)
+		switch {
+		case w.Name == "about" && strings.Contains(value, "@"):
 			q.uid = value
-		case name == "about" && value != "":
+		case w.Name == "about" && value != "":
 			q.token = value
-		case slices.ContainsFunc(api.EventFilters, func(f api.FilterForm) bool { return f.Name == name }) && len(name) < len(w):
-			q.filters[name] = append(q.filters[name], value)
-		default:
-			q.words = append(q.words, strings.ToLower(w))
+		case slices.ContainsFunc(api.EventFilters, func(f api.FilterForm) bool { return f.Name == w.Name }):
+			q.filters[w.Name] = append(q.filters[w.Name], value)
+		case w.Name != "":
+			q.words = append(q.words, w.Name+":"+strings.ToLower(value))
+		case value != "":
+			q.words = append(q.words, strings.ToLower(value))
 		}
 	}
 	return q
-}
-
-// split divides a line at the blanks that are not between quotation marks, and drops the
-// marks.
-func split(line string) (words []string) {
-	quoted, word := false, ""
-	for _, r := range line + " " {
-		switch {
-		case r == '"':
-			quoted = !quoted
-		case r != ' ' || quoted:
-			word += string(r)
-		case word != "":
-			words, word = append(words, word), ""
-		}
-	}
-	if word = strings.TrimSpace(word); word != "" { // a mark is not closed yet
-		words = append(words, word)
-	}
-	return words
 }
 
 // Has reports whether each word is in a field of the event, without regard to case.

@@ -23,8 +23,14 @@ func TestParse(t *testing.T) {
 		{"about:", Query{filters: api.Filters{}, words: []string{"about:"}}},
 		{"\x1b[2J:\u202e", Query{filters: api.Filters{}, words: []string{"\x1b[2j:\u202e"}}},
 	} {
-		if got := Parse(c.line); !reflect.DeepEqual(got, c.want) {
+		if got := Parse(c.line, nil); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%q: got %+v, want %+v", c.line, got, c.want)
+		}
+	}
+	screen := api.Where("action", "token.network")
+	for line, want := range map[string]api.Filters{"by:root": api.Where("action", "token.network", "by", "root"), "Action:user": api.Where("action", "user"), `"action:user"`: screen} {
+		if got := Parse(line, screen).filters; !reflect.DeepEqual(got, want) {
+			t.Errorf("%s on a screen: got %v, want %v", line, got, want)
 		}
 	}
 }
