@@ -42,7 +42,7 @@ func TestColumnsDropFromTheRight(t *testing.T) {
 	for _, c := range []struct {
 		width int
 		want  string
-	}{{60, "PERSON"}, {80, "LAST USED|USED/STATE"}, {120, "PERSON"}, {200, "CREATED"}, {200, "SOURCE"}} {
+	}{{60, "PERSON"}, {80, "LAST USED|USED/STATE"}, {100, "MADE/STATE"}, {120, "PERSON"}, {200, "CREATED"}, {200, "SOURCE"}} {
 		d := drive(t, people(), Options{})
 		d.send(tea.WindowSizeMsg{Width: c.width, Height: 30})
 		if !regexp.MustCompile(c.want).MatchString(d.View()) {

@@ -32,7 +32,7 @@ func TestMouse(t *testing.T) {
 		}{
 			{"m", "alice@example", Options{}},
 			{"m2", "014b2277", Options{}},
-			{"m2", "015feceb66", Options{Offline: true}},
+			{"m2", "012c624232", Options{Offline: true}},
 			{"ms", "alina@ex", Options{}},
 			{"mj<enter>", "01d4735e3a", Options{}},
 			{"m3", "01d4735e3a", Options{}},

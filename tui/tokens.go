@@ -212,14 +212,14 @@ func tokenColumns(m *model) []listing.Column[api.Token] {
 	return []listing.Column[api.Token]{
 		{Head: "ID", Min: 10, Max: 28, Late: true, Whole: true, Cell: func(t api.Token) string { return t.ID }},
 		{Head: "USER", Min: 16, Max: 48, Cell: func(t api.Token) string { return t.UID }},
-		{Head: "NAME", Min: 8, Max: 32, Cell: func(t api.Token) string { return say.Dash(t.Name) }},
+		{Head: "NAME", Min: 10, Max: 32, Cell: func(t api.Token) string { return say.Dash(t.Name) }},
 		{Head: "LAST USED", Brief: "USED", Min: 12, Max: 12, Cell: func(t api.Token) string { return say.Used(m.now(), t) }, Tone: func(t api.Token) listing.Tone { return say.UseTone(m.now(), t) }},
 		{Head: "FROM", Min: 15, Max: 39, Late: true, Cell: func(t api.Token) string { return say.Dash(t.LastAddress) }},
-		{Head: "USES", Min: 7, Max: 11, Late: true, Right: true, Cell: func(t api.Token) string { return say.Number(int(t.Uses)) }},
-		{Head: "CREATED", Brief: "MADE", Min: 10, Max: 10, Cell: func(t api.Token) string { return say.Date(m.now(), t.Created) }},
-		{Head: "EXPIRES", Brief: "ENDS", Min: 10, Max: 10, Cell: func(t api.Token) string { return say.Expiry(m.now(), t.ExpiresOn, say.Date) }},
-		{Head: "LIMITS", Min: 9, Max: 36, Late: true, Cell: say.Limits},
-		{Head: "STATE", Min: 9, Max: 9, Cell: func(t api.Token) string { return t.State }, Tone: func(t api.Token) listing.Tone { return say.StateTone(t.State) }, Odd: oddToken},
+		{Head: "USES", Min: 7, Max: 11, Extra: 6, Late: true, Right: true, Cell: func(t api.Token) string { return say.Number(int(t.Uses)) }},
+		{Head: "CREATED", Brief: "MADE", Min: 10, Max: 10, Extra: 6, Cell: func(t api.Token) string { return say.Date(m.now(), t.Created) }},
+		{Head: "EXPIRES", Brief: "ENDS", Min: 10, Max: 10, Extra: 6, Cell: func(t api.Token) string { return say.Expiry(m.now(), t.ExpiresOn, say.Date) }},
+		{Head: "LIMITS", Min: 6, Max: 36, Extra: 6, Late: true, Cell: say.Limits},
+		{Head: "STATE", Min: 9, Max: 9, Extra: 3, Cell: func(t api.Token) string { return t.State }, Tone: func(t api.Token) listing.Tone { return say.StateTone(t.State) }, Odd: oddToken},
 	}
 }
 

@@ -114,8 +114,8 @@ func userColumns(m *model) []listing.Column[api.User] {
 		{Head: "TOKENS", Min: 6, Max: 6, Right: true, Cell: func(u api.User) string { return say.Number(u.Tokens) }},
 		{Head: "STALE", Min: 5, Max: 5, Right: true, Cell: func(u api.User) string { return say.Number(u.Stale) }},
 		{Head: "LAST USED", Brief: "USED", Min: 12, Max: 12, Cell: func(u api.User) string { return say.LastUse(m.now(), u) }, Tone: func(u api.User) listing.Tone { return say.AgeTone(m.now(), u.LastUsed) }},
-		{Head: "CREATED", Brief: "MADE", Min: 10, Max: 10, Cell: func(u api.User) string { return say.Date(m.now(), u.Created) }},
-		{Head: "STATE", Min: 9, Max: 9, Cell: userState, Tone: func(u api.User) listing.Tone { return say.StateTone(userState(u)) }, Odd: oddUser},
+		{Head: "CREATED", Brief: "MADE", Min: 10, Max: 10, Extra: 8, Cell: func(u api.User) string { return say.Date(m.now(), u.Created) }},
+		{Head: "STATE", Min: 9, Max: 9, Extra: 8, Cell: userState, Tone: func(u api.User) listing.Tone { return say.StateTone(userState(u)) }, Odd: oddUser},
 	}
 }
 

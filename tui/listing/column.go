@@ -30,6 +30,7 @@ const (
 type Column[T any] struct {
 	Head     string
 	Min, Max int
+	Extra    int    // shows only if the columns before it have so much more room to grow
 	Right    bool   // against the right edge: numbers
 	Late     bool   // grows when the others have grown
 	Whole    bool   // cut without an ellipsis: the start of an id is a name for it
@@ -63,7 +64,7 @@ func Widths[T any](cols []Column[T], width int) []int {
 		if len(w) > 0 {
 			need += gap
 		}
-		if need > rest {
+		if need+c.Extra > rest {
 			break
 		}
 		rest -= need
