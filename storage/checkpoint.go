@@ -241,7 +241,12 @@ func (s *Store) SentBackup(by Actor) error {
 }
 
 // NoteBackup remembers for LastBackup that a backup was made and is whole.
-func (s *Store) NoteBackup() error { return s.opening.Marks.NoteBackup(s.clock.Now()) }
+func (s *Store) NoteBackup() error {
+	if err := s.opening.Marks.NoteBackup(s.clock.Now()); err != nil {
+		return disk.NotWritten("note the backup", err)
+	}
+	return nil
+}
 
 // LastBackup returns when the last backup was made, in ms; 0: never, or
 // unknown.

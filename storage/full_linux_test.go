@@ -400,6 +400,9 @@ func TestBackupOfAFullDisk(t *testing.T) {
 	wantLive(t, s, live)
 	must.Get(s.RevokeTokens(admin, dead))(t)
 	running := backupOf(t, s)
+	if err := s.NoteBackup(); !errors.Is(err, ErrNoSpace) {
+		t.Errorf("the backup is noted: got %v, want ErrNoSpace", err)
+	}
 	if err := s.Close(); err != nil && !errors.Is(err, ErrNoSpace) {
 		t.Fatal(err)
 	}

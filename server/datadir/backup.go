@@ -61,6 +61,9 @@ func (d Dir) Backup(ctx context.Context, file string, force bool) (m backup.Mani
 		return f.Sync()
 	}
 	err = d.snapshot(ctx, f, check, func() error { return giveName(f.Name(), file, force) })
+	if bad := (*fs.PathError)(nil); errors.As(err, &bad) && bad.Path == f.Name() {
+		err = bad.Err // as above
+	}
 	return m, err
 }
 

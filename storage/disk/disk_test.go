@@ -135,6 +135,13 @@ func TestCheckPrivate(t *testing.T) {
 		}
 		must.Do(t, os.Chmod(at, 0o700))
 	}
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := disk.CheckPrivate(file); err == nil || !strings.Contains(err.Error(), "is not a directory") {
+		t.Errorf("a file: got %v", err)
+	}
 	if err := disk.CheckPrivate(filepath.Join(dir, "none")); err != nil {
 		t.Errorf("one that does not exist: got %v", err)
 	}

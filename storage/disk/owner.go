@@ -40,6 +40,9 @@ func CheckPrivate(dir string) error {
 		if err != nil {
 			continue // opening it returns the reason
 		}
+		if !info.IsDir() {
+			return fmt.Errorf("%s is not a directory: name one with --data", d)
+		}
 		if mode := info.Mode().Perm(); mode&0o022 != 0 {
 			return fmt.Errorf("%s has mode %04o, so others can write to it: chmod 700 it if nobody else should have put files there, or name a new directory with --data", d, mode)
 		}

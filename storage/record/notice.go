@@ -17,6 +17,9 @@ type NoticeID [16]byte
 
 func (id NoticeID) String() string { return hex.EncodeToString(id[:]) }
 
+// MarshalText writes an id into a log of JSON in the form of String.
+func (id NoticeID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
 // Notice is a message that each target gets once. It stays for a while after that: a
 // restore must not send it again.
 type Notice struct {

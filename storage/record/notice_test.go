@@ -1,10 +1,18 @@
 package record
 
 import (
+	"encoding/json"
 	"net/netip"
 	"reflect"
 	"testing"
 )
+
+// TestNoticeID: a log of JSON has the same id as one of text, and not a list of numbers.
+func TestNoticeID(t *testing.T) {
+	if got, err := json.Marshal(NoticeID{0: 0x0a, 15: 0xff}); err != nil || string(got) != `"0a0000000000000000000000000000ff"` {
+		t.Errorf("got %s, %v", got, err)
+	}
+}
 
 // TestNoticeWith: a target that has got a notice in one of two stores has got it, in either
 // order.

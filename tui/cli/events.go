@@ -51,7 +51,7 @@ func eventsCommand(env Env) *cobra.Command {
 // check refuses combinations of flags that make no sense.
 func (l *look) check(c *cobra.Command, _ []string) error {
 	switch {
-	case l.verify && (l.follow || l.asJSON || l.about != "" || len(l.filters) > 0 || l.last != 0 || l.before != 0):
+	case l.verify && (l.follow || onLine(c, "json") || l.about != "" || len(l.filters) > 0 || l.last != 0 || l.before != 0):
 		return Usagef("--verify can only be combined with --at-least")
 	case l.atLeast != "" && !l.verify:
 		return Usagef("--at-least needs --verify")

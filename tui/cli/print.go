@@ -22,11 +22,16 @@ type form struct{ json, csv bool }
 func (f *form) flags(c *cobra.Command) {
 	jsonFlag(c, &f.json, "print one object a line")
 	c.Flags().BoolVar(&f.csv, "csv", false, "print comma-separated values, with a header")
+	Twins(c, "csv")
 }
 
-func (f *form) check(*cobra.Command, []string) error {
-	if f.json && f.csv {
+func (f *form) check(c *cobra.Command, _ []string) error {
+	switch json, csv := onLine(c, "json"), onLine(c, "csv"); {
+	case !f.json || !f.csv:
+	case json == csv:
 		return Usagef("--json and --csv can't be combined")
+	default: // a flag wins over the environment
+		f.json, f.csv = json, csv
 	}
 	return nil
 }

@@ -149,6 +149,9 @@ func Origin(c *cobra.Command, flag string) string {
 	}
 }
 
+// onLine reports whether a flag is on the command line.
+func onLine(c *cobra.Command, flag string) bool { return Origin(c, flag) == "flag --"+flag }
+
 // noEmpty rejects a flag with an empty value. It comes from a shell variable that is not
 // set. If it counted as "no such flag", `token revoke --user "$USER_ID" --idle 90d` would
 // revoke the tokens of everybody.

@@ -280,7 +280,8 @@ func (t *Mail) compose(to string, m Message) []byte {
 		{"Content-Type", "text/plain; charset=utf-8"},
 		{"Content-Transfer-Encoding", "quoted-printable"},
 	} {
-		b.WriteString(h[0] + ": " + h[1] + "\r\n")
+		// A line has at most 998 bytes (RFC 5322, 2.1.1), and encoded words get lines of their own.
+		b.WriteString(h[0] + ": " + strings.ReplaceAll(h[1], "?= =?", "?=\r\n =?") + "\r\n")
 	}
 	b.WriteString("\r\n")
 	q := quotedprintable.NewWriter(&b)

@@ -24,7 +24,7 @@ import (
 	"gatehouse/storage/storagetest/must"
 )
 
-var message = Message{ID: "0123", JSON: []byte(`{"id":"0123"}`), To: "ada@example.com", Subject: "Grüße", Text: "Gruß\n.\nEnde =\n"}
+var message = Message{ID: "0123", JSON: []byte(`{"id":"0123"}`), To: "ada@example.com", Subject: "Grüße " + strings.Repeat("😀", 200), Text: "Gruß\n.\nEnde =\n"}
 
 func program(t *testing.T, text string) string {
 	t.Helper()
@@ -177,6 +177,11 @@ func TestMail(t *testing.T) {
 func wantMail(t *testing.T, data string) {
 	t.Helper()
 	m := must.Get(mail.ReadMessage(strings.NewReader(data)))(t)
+	for line := range strings.Lines(data) {
+		if len(line) > 1000 {
+			t.Errorf("a line of %d bytes", len(line))
+		}
+	}
 	subject, _ := new(mime.WordDecoder).DecodeHeader(m.Header.Get("Subject"))
 	text, _ := io.ReadAll(quotedprintable.NewReader(m.Body))
 	if subject != message.Subject || strings.ReplaceAll(string(text), "\r\n", "\n") != message.Text {
