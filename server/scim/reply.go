@@ -37,6 +37,8 @@ func Fail(w http.ResponseWriter, status int, message string, err error) {
 	scimType := map[int]string{http.StatusBadRequest: "invalidSyntax", http.StatusConflict: "uniqueness"}[status]
 	if e, ok := errors.AsType[*Error](err); ok {
 		scimType = e.Type
+	} else if _, ok := errors.AsType[*storage.InvalidError](err); ok {
+		scimType = "invalidValue"
 	}
 	send(w, status, struct {
 		Schemas []string `json:"schemas"`

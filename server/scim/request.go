@@ -185,6 +185,9 @@ func readNewUser(r *http.Request) (in newUser, err error) {
 	if err := record.CheckUID(in.userName); err != nil {
 		return in, refuse(http.StatusBadRequest, "invalidValue", "userName: %v", err)
 	}
+	if in.externalID != "" && (record.Identity{Source: "x", Subject: in.externalID}).Check() != nil {
+		return in, refuse(http.StatusBadRequest, "invalidValue", "externalId: write at most 512 bytes, without control characters")
+	}
 	var emails []struct {
 		Value string `json:"value"`
 	}
