@@ -109,7 +109,7 @@ func (s *Server) failUnlessToLogin(w http.ResponseWriter, r *http.Request, err e
 func (s *Server) person(r *http.Request) bool {
 	mode, dest := r.Header.Get("Sec-Fetch-Mode"), r.Header.Get("Sec-Fetch-Dest")
 	return route.WantsPage(r) && (mode == "" || mode == "navigate") && (dest == "" || dest == "document") &&
-		len(route.TokensOf(r, false)) == 0 && !route.AheadOfNeed(r) && !route.FromElsewhere(r, s.origins)
+		len(route.TokensOf(r)) == 0 && !route.AheadOfNeed(r) && !route.FromElsewhere(r, s.origins)
 }
 
 // refusal returns what the client is told about an error, and sets the headers that

@@ -45,9 +45,18 @@ type Dir struct {
 	key  keys.File          // see readKey
 }
 
-// Open opens the store, and a server on it. With early it returns as soon as tokens
-// can be verified: see storage.Options.
-func (d Dir) Open(cfg config.Config, log *slog.Logger, early bool) (*storage.Store, *server.Server, error) {
+// Open opens the store, and a server on it.
+func (d Dir) Open(cfg config.Config, log *slog.Logger) (*storage.Store, *server.Server, error) {
+	return d.start(cfg, log, false)
+}
+
+// OpenEarly is [Dir.Open], but returns as soon as tokens can be verified: see
+// storage.Options.
+func (d Dir) OpenEarly(cfg config.Config, log *slog.Logger) (*storage.Store, *server.Server, error) {
+	return d.start(cfg, log, true)
+}
+
+func (d Dir) start(cfg config.Config, log *slog.Logger, early bool) (*storage.Store, *server.Server, error) {
 	store, err := storage.Open(d.Path, storage.Options{
 		KeyFile: cfg.KeyFile, Key: d.key, MaxPerUser: cfg.Tokens.MaxPerUser, Holder: d.Command, Log: log, Early: early,
 		KeepEvents: cfg.Audit.Keep.Duration, MostEvents: cfg.Audit.MaxSize.Bytes, Segment: cfg.Audit.Segment(),
@@ -127,7 +136,7 @@ func (d Dir) offline(ctx context.Context, become func(dir string) error) (*api.C
 		cfg.LDAP, cfg.OAuth = nil, nil
 	}
 	log := slog.New(slog.NewTextHandler(d.Messages, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	store, s, err := d.Open(cfg, log, false)
+	store, s, err := d.Open(cfg, log)
 	if err != nil {
 		return nil, err
 	}

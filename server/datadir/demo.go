@@ -29,7 +29,7 @@ func (d Dir) Demo(ctx context.Context, o Demo) error {
 		return err
 	}
 	defer end()
-	store, s, err := d.Open(cfg, log, false)
+	store, s, err := d.Open(cfg, log)
 	if err != nil {
 		return err
 	}

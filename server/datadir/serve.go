@@ -24,7 +24,7 @@ func (d Dir) Serve(ctx context.Context) error {
 		return err
 	}
 	defer end()
-	store, s, err := d.Open(cfg, log, true)
+	store, s, err := d.OpenEarly(cfg, log)
 	if err != nil {
 		return err
 	}

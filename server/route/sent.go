@@ -9,7 +9,7 @@ import (
 // TokenOf returns the token that a request brings. If there are two, it returns neither:
 // sent is true, and text is empty, which is not a token.
 func TokenOf(r *http.Request, basic bool) (text string, sent bool) {
-	switch all := TokensOf(r, basic); len(all) {
+	switch all := tokensOf(r, basic); len(all) {
 	case 0:
 		return "", false
 	case 1:
@@ -18,10 +18,13 @@ func TokenOf(r *http.Request, basic bool) (text string, sent bool) {
 	return "", true
 }
 
-// TokensOf returns all that a request brings as X-Auth-Token, as a Bearer
-// (RFC 6750, section 2.1) or, where that may be a token, as the password of
-// HTTP Basic. The names are canonical, as net/http keeps them.
-func TokensOf(r *http.Request, basic bool) []string {
+// TokensOf returns all that a request brings as X-Auth-Token or as a Bearer (RFC 6750,
+// section 2.1).
+func TokensOf(r *http.Request) []string { return tokensOf(r, false) }
+
+// tokensOf also returns the password of HTTP Basic, if basic is set: there it may be a
+// token. The names are canonical, as net/http keeps them.
+func tokensOf(r *http.Request, basic bool) []string {
 	all := r.Header["X-Auth-Token"]
 	for _, v := range r.Header["Authorization"] {
 		scheme, rest, _ := strings.Cut(v, " ")

@@ -82,7 +82,7 @@ func (ts *Tokens) thisToken(w http.ResponseWriter, r *route.Request) error {
 // it, and learns nothing by it: the answer is the same for every text. If
 // the request brings several, all are revoked.
 func (ts *Tokens) revokeSent(w http.ResponseWriter, r *route.Request) error {
-	return reply.OK(w, struct{}{}, ts.revokeTexts(r, route.TokensOf(r.Request, false)...))
+	return reply.OK(w, struct{}{}, ts.revokeTexts(r, route.TokensOf(r.Request)...))
 }
 
 // revokeTexts revokes those of the texts that are tokens.

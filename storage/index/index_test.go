@@ -179,7 +179,7 @@ func TestView(t *testing.T) {
 	for k := range after.Scan([]byte("a")) {
 		forth = append(forth, string(k))
 	}
-	for k := range after.ScanFrom([]byte("a"), []byte("a-2"), true) {
+	for k := range after.ScanBack([]byte("a"), []byte("a-2")) {
 		back = append(back, string(k))
 	}
 	if !slices.Equal(forth, []string{"a-1", "a-3"}) || !slices.Equal(back, []string{"a-1"}) {

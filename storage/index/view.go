@@ -118,11 +118,15 @@ func (v *View) EachFrom(prefix, from []byte, fn func(key, value []byte) error) e
 // Scan yields the keys under a prefix that Badger has, in order. A key is valid until
 // the next one. While the index is behind, some keys may be deleted already: they are
 // hints.
-func (v *View) Scan(prefix []byte) iter.Seq[[]byte] { return v.ScanFrom(prefix, prefix, false) }
+func (v *View) Scan(prefix []byte) iter.Seq[[]byte] { return v.ScanFrom(prefix, prefix) }
 
-// ScanFrom is like Scan, but begins at a key, or where it would be, and may go
-// backwards.
-func (v *View) ScanFrom(prefix, from []byte, backwards bool) iter.Seq[[]byte] {
+// ScanFrom is like Scan, but begins at a key, or where it would be.
+func (v *View) ScanFrom(prefix, from []byte) iter.Seq[[]byte] { return v.keys(prefix, from, false) }
+
+// ScanBack is like ScanFrom, but goes backwards.
+func (v *View) ScanBack(prefix, from []byte) iter.Seq[[]byte] { return v.keys(prefix, from, true) }
+
+func (v *View) keys(prefix, from []byte, backwards bool) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		for item := range v.scan(prefix, from, backwards) {
 			if !yield(item.Key()) {

@@ -15,8 +15,8 @@ type Disk interface {
 	Names() ([]string, error)
 	// Create makes a new, empty file for reading and writing, mode 0600.
 	Create(name string) (File, error)
-	// Open opens an existing file for reading, or for writing too.
-	Open(name string, write bool) (File, error)
+	// Open opens an existing file with os.O_RDONLY or os.O_RDWR.
+	Open(name string, flag int) (File, error)
 	// Remove unlinks a file. Open handles of it go on working.
 	Remove(name string) error
 	// Sync makes creations and removals durable.
@@ -119,11 +119,7 @@ func (d *directory) Create(name string) (File, error) {
 	return file{f, d}, nil
 }
 
-func (d *directory) Open(name string, write bool) (File, error) {
-	flag := os.O_RDONLY
-	if write {
-		flag = os.O_RDWR
-	}
+func (d *directory) Open(name string, flag int) (File, error) {
 	f, err := os.OpenFile(filepath.Join(d.path, name), flag, 0)
 	if err != nil {
 		return nil, err

@@ -35,7 +35,7 @@ func (r *reader) close() {
 // enter opens a segment and checks its header against the known one.
 func (r *reader) enter(s segment) error {
 	r.close()
-	f, err := r.j.disk.Open(s.name, false)
+	f, err := r.j.disk.Open(s.name, os.O_RDONLY)
 	if errors.Is(err, os.ErrNotExist) {
 		if r.j.oldest() > s.number {
 			return ErrPruned

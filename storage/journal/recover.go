@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 )
 
@@ -64,7 +65,7 @@ func (j *Journal) list() ([]candidate, error) {
 		if !ok {
 			continue
 		}
-		f, err := j.disk.Open(name, false)
+		f, err := j.disk.Open(name, os.O_RDONLY)
 		if err != nil {
 			return nil, err
 		}
@@ -91,7 +92,7 @@ func (j *Journal) list() ([]candidate, error) {
 
 // scanFile opens one candidate for scanning; the caller closes its file.
 func (j *Journal) scanFile(c candidate) (*scanner, error) {
-	f, err := j.disk.Open(c.name, false)
+	f, err := j.disk.Open(c.name, os.O_RDONLY)
 	if err != nil {
 		return nil, err
 	}

@@ -45,8 +45,8 @@ func (d *unsteady) Create(name string) (journal.File, error) {
 	return unsteadyFile{f, d}, err
 }
 
-func (d *unsteady) Open(name string, write bool) (journal.File, error) {
-	f, err := d.Disk.Open(name, write)
+func (d *unsteady) Open(name string, flag int) (journal.File, error) {
+	f, err := d.Disk.Open(name, flag)
 	return unsteadyFile{f, d}, err
 }
 

@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"os"
 )
 
 // cutOff overwrites a torn batch with zeros. If it is interrupted, it leaves a
@@ -12,7 +13,7 @@ func (j *Journal) cutOff(t *tear, rest []candidate) ([]candidate, error) {
 	if t.opening() {
 		from, size = 0, size+sector
 	}
-	f, err := j.disk.Open(t.name, true)
+	f, err := j.disk.Open(t.name, os.O_RDWR)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +42,7 @@ func (j *Journal) settle(r *reader) error {
 		return nil
 	}
 	last := j.segments[n-1]
-	out, err := j.disk.Open(last.name, true)
+	out, err := j.disk.Open(last.name, os.O_RDWR)
 	if err != nil {
 		return err
 	}
@@ -89,7 +90,7 @@ func (j *Journal) tidy(rest []candidate) error {
 	if keep == 0 {
 		return j.replenish()
 	}
-	f, err := j.disk.Open(rest[0].name, true)
+	f, err := j.disk.Open(rest[0].name, os.O_RDWR)
 	if err != nil {
 		return err
 	}

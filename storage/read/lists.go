@@ -32,7 +32,10 @@ func (rd *Reader) OwnedKeys(q Owned) iter.Seq[[]byte] {
 		prefix = append(prefix, 0)
 	}
 	return func(yield func([]byte) bool) {
-		from := prefix
+		from, scan := prefix, rd.ScanFrom
+		if q.Newest {
+			scan = rd.ScanBack
+		}
 		switch {
 		case q.After != "":
 			from = []byte(q.After)
@@ -40,7 +43,7 @@ func (rd *Reader) OwnedKeys(q Owned) iter.Seq[[]byte] {
 			from = append(bytes.Clone(prefix), 0xff) // no key is beyond it: the next byte is 0, 1, or the highest of a time
 		}
 		n := 1
-		for k := range rd.ScanFrom(prefix, from, q.Newest) {
+		for k := range scan(prefix, from) {
 			if string(k) == q.After {
 				continue // after it
 			}
@@ -169,7 +172,7 @@ func (x Lists) in(kind, first byte, fn func(rd *Reader, id keys.ID, v []byte) er
 // tokenKeys yields the numbers of the keys that tokens in the index have.
 func (rd *Reader) tokenKeys() iter.Seq[byte] {
 	next := func(from int) int {
-		for k := range rd.ScanFrom([]byte{'t'}, []byte{'t', byte(from)}, false) {
+		for k := range rd.ScanFrom([]byte{'t'}, []byte{'t', byte(from)}) {
 			return int(k[1])
 		}
 		return 256

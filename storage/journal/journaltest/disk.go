@@ -192,7 +192,7 @@ func (d *Disk) Create(name string) (journal.File, error) {
 }
 
 // Open implements journal.Disk.
-func (d *Disk) Open(name string, write bool) (journal.File, error) {
+func (d *Disk) Open(name string, flag int) (journal.File, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.off() {
@@ -202,7 +202,7 @@ func (d *Disk) Open(name string, write bool) (journal.File, error) {
 	if c == nil {
 		return nil, &os.PathError{Op: "open", Path: name, Err: os.ErrNotExist}
 	}
-	return &file{d, c, write}, nil
+	return &file{d, c, flag == os.O_RDWR}, nil
 }
 
 // Remove implements journal.Disk.
