@@ -244,7 +244,7 @@ func TestBrowserPage(t *testing.T) {
 	h, s := newGitHubHouse(t, public)
 	for path, want := range map[string]string{
 		"/login/github/callback?state=x&code=y": "begin it again",
-		"/login/github?next=//evil.example":     "must be a path on this server",
+		"/login/github?next=//evil.example":     "write a path on this server",
 		"/login/gitlab":                         "is not configured",
 	} {
 		got := h.ask("GET", path).header("Accept", "text/html,*/*;q=0.8").send()
