@@ -709,7 +709,7 @@ var arrows = map[string][]string{
 	"tui/text":                    {"server/legible"},
 	"server/legible":              {},
 	"tui/darkbackground":          {},
-	"tui/cli":                     {"server/api", "server/manual", "server/textfile", "tui/export", "tui/text"},
+	"tui/cli":                     {"server/api", "server/manual", "server/textfile", "tui/export", "tui/revocation", "tui/text"},
 	"tui/export":                  {"server/api", "tui/text"},
 	"tui/listing":                 {"server/api", "tui/text"},
 	"tui/trail":                   {"server/api", "tui/listing"},

@@ -50,7 +50,7 @@ func newEvents(m *model, only api.Filters) *events {
 			return q.Page(ctx, m.client, v.Reverse, listing.Spot{Limit: listing.WindowRows})
 		}, func(e api.Event) api.Event { return e })
 	}
-	s.noun, s.forms, s.given = "event", trail.Forms, func() api.Filters { return only }
+	s.noun, s.forms, s.given, s.command = "event", trail.Forms, func() api.Filters { return only }, "events"
 	s.changed = func() tea.Cmd { // what is followed, too
 		s.feed.Stop()
 		return s.follow()

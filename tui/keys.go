@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
 
 	tea "github.com/charmbracelet/bubbletea"
 
@@ -26,6 +27,7 @@ type binding struct {
 	writes  bool     // a file on this host: neither with --read-only
 	moves   bool     // only moves the cursor, or back
 	twin    string   // the command that does the same
+	lists   string   // it is the one that lists what the screen does, and this after it; "-": nothing
 	tab     string   // the name of the screen that it leads to
 	do      func(*model) tea.Cmd
 }
@@ -49,6 +51,18 @@ func (m *model) forbidden(b binding) string {
 	return "not as " + string(m.status.Role) + ": it needs the role " + string(b.needs())
 }
 
+// twinOf returns the command that does the same as a binding does now.
+func (m *model) twinOf(b binding) string {
+	r, ok := m.screen().(rows)
+	switch {
+	case ok && b.lists != "" && (b.twin == "" || strings.Contains(r.twin(), " --")): // else an example says more
+		return strings.TrimSuffix(r.twin()+" "+b.lists, " -")
+	case ok && b.has("R") && b.on&ofTokens != 0 && r.markedWhole():
+		return "gatehouse token revoke" + r.flags()
+	}
+	return b.twin
+}
+
 func (b binding) has(name string) bool { return slices.Contains(b.keys, name) }
 
 // bindings returns the keys of all screens, the most wanted first; with readOnly, without
@@ -66,17 +80,20 @@ func changeKeys() []binding {
 		{keys: []string{"enter"}, show: "enter", short: "open", help: "open what the cursor is on", on: ofUsers, aims: true, twin: "gatehouse user show UID", do: openRow},
 		{keys: []string{"enter"}, show: "enter", short: "open", help: "open what the cursor is on", on: ofTokens, aims: true, twin: "gatehouse token show ID", do: openRow},
 		{keys: []string{"enter"}, show: "enter", short: "open", help: "the whole event, then what it is about", on: ofEvents, aims: true, twin: "gatehouse events --json", do: openRow},
-		{keys: []string{"tab"}, show: "tab", short: "preset", help: "the next question; shift+tab the one before", on: onReview | onAccounts | onNetworks, twin: "gatehouse token list --idle 90d",
+		{keys: []string{"tab"}, show: "tab", short: "preset", help: "the next question; shift+tab the one before", on: onReview | onAccounts | onNetworks, lists: "-",
 			do: func(m *model) tea.Cmd { return m.screen().(*review).another(1) }},
-		{keys: []string{"/", ":"}, show: "/", short: "filter", help: "find text anywhere in uid or name as you type, or filter: state:disabled", on: ofUsers, twin: "gatehouse user list --search TEXT", do: filter},
-		{keys: []string{"/", ":"}, show: "/", short: "filter", help: "find text anywhere in user, name or id, or filter: from:10.0.0.0/8", on: onTokens | onReview, twin: "gatehouse token list --search TEXT", do: filter},
-		{keys: []string{"/", ":"}, show: "/", short: "filter", help: "find text anywhere in id or name, or filter: idle:90d", on: onUser, twin: "gatehouse token list --user UID --search TEXT", do: filter},
-		{keys: []string{"/", ":"}, show: "/", short: "filter", help: "find text anywhere in actor, action, user, token or address, or filter: by:root since:24h", on: ofEvents, twin: "gatehouse events --by ACTOR --since 24h", do: filter},
+		{keys: []string{"/", ":"}, show: "/", short: "filter", help: "find text anywhere in uid or name as you type, or filter: state:disabled", on: ofUsers, twin: "gatehouse user list --search TEXT", lists: "-", do: filter},
+		{keys: []string{"/", ":"}, show: "/", short: "filter", help: "find text anywhere in user, name or id, or filter: from:10.0.0.0/8", on: onTokens | onReview, twin: "gatehouse token list --search TEXT", lists: "-", do: filter},
+		{keys: []string{"/", ":"}, show: "/", short: "filter", help: "find text anywhere in id or name, or filter: idle:90d", on: onUser, twin: "gatehouse token list --search TEXT", lists: "-", do: filter},
+		{keys: []string{"/", ":"}, show: "/", short: "filter", help: "find text anywhere in actor, action, user, token or address, or filter: by:root since:24h", on: ofEvents, twin: "gatehouse events --by ACTOR --since 24h", lists: "-", do: filter},
 		{keys: []string{"p"}, show: "p", short: "pause", help: "pause or continue", on: ofEvents, do: pauseKey},
 		{keys: []string{"o"}, show: "o", help: "look further back for older events", on: onToken, twin: "gatehouse events --about ID",
 			do: func(m *model) tea.Cmd { return m.screen().(*token).older() }},
-		{keys: []string{"s"}, show: "s", short: "sort", help: "the next sort order", on: onLists, do: func(m *model) tea.Cmd { return m.screen().(rows).sort() }},
-		{keys: []string{"S"}, show: "S", help: "reverse the order", on: onRows, do: func(m *model) tea.Cmd { return m.screen().(rows).turn() }},
+		{keys: []string{"s"}, show: "s", short: "sort", help: "the next sort order", on: ofUsers, twin: "gatehouse user list --sort KEY", lists: "-", do: func(m *model) tea.Cmd { return m.screen().(rows).sort() }},
+		{keys: []string{"s"}, show: "s", short: "sort", help: "the next sort order", on: ofTokens, twin: "gatehouse token list --sort KEY", lists: "-", do: func(m *model) tea.Cmd { return m.screen().(rows).sort() }},
+		{keys: []string{"S"}, show: "S", help: "reverse the order", on: ofUsers, twin: "gatehouse user list --sort -KEY", lists: "-", do: func(m *model) tea.Cmd { return m.screen().(rows).turn() }},
+		{keys: []string{"S"}, show: "S", help: "reverse the order", on: ofTokens, twin: "gatehouse token list --sort -KEY", lists: "-", do: func(m *model) tea.Cmd { return m.screen().(rows).turn() }},
+		{keys: []string{"S"}, show: "S", help: "reverse the order", on: ofEvents, twin: "gatehouse events", lists: "-", do: func(m *model) tea.Cmd { return m.screen().(rows).turn() }},
 		{keys: []string{"space"}, show: "space", short: "mark", help: "mark or unmark the row under the cursor", on: onLists, aims: true,
 			do: func(m *model) tea.Cmd { return m.screen().(rows).toggle() }},
 		{keys: []string{"a"}, show: "a", help: "mark all rows on the screen; esc unmarks", on: onLists, aims: true,
@@ -84,13 +101,13 @@ func changeKeys() []binding {
 		{keys: []string{"R"}, show: "R", short: "revoke", help: "revoke all tokens of the marked users, or of the one under the cursor", on: ofUsers, aims: true, changes: true, twin: "gatehouse token revoke --user UID", do: revokeKey},
 		{keys: []string{"R"}, show: "R", short: "revoke", help: "revoke the marked tokens, or the one under the cursor; after A, all that match", on: ofTokens | onToken, aims: true, changes: true, twin: "gatehouse token revoke ID", do: revokeKey},
 		{keys: []string{"u"}, show: "u", short: "user", help: "open the user", on: onTokens | onReview | onToken | ofEvents, aims: true, twin: "gatehouse user show UID", do: userKey},
-		{keys: []string{"shift+tab"}, show: "shift+tab", help: "the question before", on: onReview | onAccounts | onNetworks, twin: "gatehouse token list --never-used",
+		{keys: []string{"shift+tab"}, show: "shift+tab", help: "the question before", on: onReview | onAccounts | onNetworks, lists: "-",
 			do: func(m *model) tea.Cmd { return m.screen().(*review).another(-1) }},
 		{keys: []string{"l"}, show: "l", short: "lock", help: "lock the user: tokens and sessions stop; or unlock", on: ofUsers | onUser, aims: true, changes: true, twin: "gatehouse user disable UID", do: disableKey},
 		{keys: []string{"U"}, show: "U", help: "lift the delay of the user's logins after bad passwords", on: ofUsers | onUser, aims: true, changes: true, twin: "gatehouse user unlock UID", do: liftDelayKey},
 		{keys: []string{"n"}, show: "n", short: "new", help: "make a local user, or a service account", on: onUsers, changes: true, twin: "gatehouse user add UID", do: newUserKey},
-		{keys: []string{"A"}, show: "A", short: "mark all", help: "mark all that match the screen and the filter", on: ofUsers, aims: true, twin: "gatehouse user list FILTER…", do: markAllKey},
-		{keys: []string{"A"}, show: "A", short: "mark all", help: "mark all that match the screen and the filter", on: ofTokens, aims: true, twin: "gatehouse token list FILTER…", do: markAllKey},
+		{keys: []string{"A"}, show: "A", short: "mark all", help: "mark all that match the screen and the filter", on: ofUsers, aims: true, twin: "gatehouse user list FILTER…", lists: "-", do: markAllKey},
+		{keys: []string{"A"}, show: "A", short: "mark all", help: "mark all that match the screen and the filter", on: ofTokens, aims: true, twin: "gatehouse token list FILTER…", lists: "-", do: markAllKey},
 		{keys: []string{"P"}, show: "P", help: "make a new password for the user", on: ofUsers | onUser, aims: true, changes: true, twin: "gatehouse user passwd UID", do: passwordKey},
 	}
 }
@@ -126,9 +143,9 @@ func otherKeys() []binding {
 	return []binding{
 		{keys: []string{"y"}, show: "y", short: "copy", help: "copy the id or uid to the clipboard (OSC 52)", on: onRows | onToken, aims: true, do: copyKey},
 		{keys: []string{"Y"}, show: "Y", help: "show the id or uid in full, to select it", on: onRows | onToken, aims: true, do: showKey},
-		{keys: []string{"e"}, show: "e", short: "export", help: "write all that match to a file, as CSV or JSON", on: ofUsers, writes: true, twin: "gatehouse user list --csv", do: exportKey},
-		{keys: []string{"e"}, show: "e", short: "export", help: "write all that match to a file, as CSV or JSON", on: ofTokens, writes: true, twin: "gatehouse token list --csv", do: exportKey},
-		{keys: []string{"e"}, show: "e", short: "export", help: "write all that match to a file, as CSV or JSON", on: ofEvents, writes: true, twin: "gatehouse events --json", do: exportKey},
+		{keys: []string{"e"}, show: "e", short: "export", help: "write all that match to a file, as CSV or JSON", on: ofUsers, writes: true, lists: "--csv", do: exportKey},
+		{keys: []string{"e"}, show: "e", short: "export", help: "write all that match to a file, as CSV or JSON", on: ofTokens, writes: true, lists: "--csv", do: exportKey},
+		{keys: []string{"e"}, show: "e", short: "export", help: "write all that match to a file, as CSV or JSON", on: ofEvents, writes: true, lists: "--json", do: exportKey},
 		{keys: []string{"v"}, show: "v", help: "hide or show the pane beside the rows, from 120 columns on", on: onRows, do: paneKey},
 		{keys: []string{"m"}, show: "m", help: "mouse on or off", on: anywhere, do: mouseKey},
 		{keys: []string{"r"}, show: "r", short: "refresh", help: "refresh now", on: anywhere, do: func(m *model) tea.Cmd { return tea.Batch(m.askStatus(), m.screen().refresh()) }},
@@ -222,7 +239,7 @@ func pauseKey(m *model) tea.Cmd {
 }
 
 func newUserKey(m *model) tea.Cmd {
-	m.box = box.NewForm(host{m})
+	m.box = box.NewForm(host{m}, m.status.NoPasswords)
 	return nil
 }
 
@@ -281,9 +298,16 @@ func passwordKey(m *model) tea.Cmd {
 		m.say(name + " has no password here: the source is " + text.Escape(u.Source) + ".")
 		return nil
 	}
+	lines := []string{"The old password and all sessions end at once.", "Tokens go on working."}
+	if u.State == api.StateDisabled || u.State == api.StateSuspended {
+		lines = append(lines, "The password works only once the user is active.")
+	}
+	if m.status.NoPasswords {
+		lines = append(lines, box.NoPasswords)
+	}
 	m.ask(box.Question{
 		UID: u.UID, Question: "Make a new password for " + name + "?", Verb: "make", Done: "The password of " + name + " is changed.",
-		Lines: []string{"The old password and all sessions end at once.", "Tokens go on working."},
+		Lines: lines,
 		Do: func(ctx context.Context) (string, error) {
 			p, err := m.client.SetPassword(ctx, u.UID, "")
 			return p.Password, err
@@ -321,8 +345,8 @@ func helpKey(m *model) tea.Cmd {
 			lines = append(lines, "          "+m.forbidden(b))
 			continue
 		}
-		if b.twin != "" {
-			lines = append(lines, "          = "+b.twin)
+		if twin := m.twinOf(b); twin != "" {
+			lines = append(lines, "          = "+text.Escape(twin))
 		}
 	}
 	m.box = box.NewText(host{m}, "Keys of this screen, and the commands that do the same", lines...)

@@ -76,8 +76,8 @@ func (m *model) choices() (list []choice) {
 		switch {
 		case !m.may(b):
 			hint = m.forbidden(b)
-		case b.twin != "":
-			hint += "   " + b.twin
+		case m.twinOf(b) != "":
+			hint += "   " + m.twinOf(b)
 		}
 		c := choice{called(b), hint, acts, !m.may(b), func(m *model) tea.Cmd { return m.act(b) }}
 		switch {

@@ -167,6 +167,31 @@ func (t *table[T]) replaced() (names []string) {
 	return names
 }
 
+// flags returns the filters of the screen and of the query line as those of a command.
+func (t *table[T]) flags() string {
+	all := listing.Filters(t.filter.Value, t.forms)
+	for name, values := range listing.Without(t.given(), t.filter.Value, t.forms) {
+		all[name] = append(slices.Clone(values), all[name]...)
+	}
+	return listing.Flags(all, t.forms)
+}
+
+// twin returns the command that lists the same.
+func (t *table[T]) twin() string {
+	out := "gatehouse " + t.command + t.flags()
+	if v := t.view(); v.Order != "" && t.Changed() {
+		out += " --sort " + strings.Repeat("-", btoi(v.Reverse)) + string(v.Order)
+	}
+	return out
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
 // nowhere is the given filters of a screen that lists all.
 func nowhere() api.Filters { return nil }
 

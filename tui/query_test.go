@@ -10,7 +10,10 @@ import (
 	"testing"
 	"time"
 
+	tea "github.com/charmbracelet/bubbletea"
+
 	"gatehouse/server/api"
+	"gatehouse/tui/box"
 	"gatehouse/tui/plain"
 	"gatehouse/tui/say"
 )
@@ -159,6 +162,61 @@ func TestRevokedAreNotHidden(t *testing.T) {
 	d.press("G")
 	if last, _ := d.screen().(*userTokens).current(); last.State != api.StateRevoked {
 		t.Errorf("the last row is %s", last.State)
+	}
+}
+
+// TestTwins: the commands in the help and the palette select what the screen selects now.
+func TestTwins(t *testing.T) {
+	f := people()
+	for _, c := range []struct{ keys, want string }{
+		{"2", "= gatehouse token list\n"},
+		{"2/idle:90d name:\"my ci\" it's never-used scope:-x<enter>", `= gatehouse token list --search 'it'\''s' --name 'my ci' --idle 90d --never-used --scope '-x'`},
+		{"2s/allen<enter>S", "= gatehouse token list --search allen --sort -created"},
+		{"3", "= gatehouse token list --idle 90d\n"},
+		{"3/alice<enter>A", "= gatehouse token revoke --search alice --idle 90d\n"},
+		{"3/idle:1d<enter>", "= gatehouse token list --idle 1d --csv\n"},
+		{"/ali state:disabled<enter>", "= gatehouse user list --search ali --state disabled --csv"},
+		{"sS", "= gatehouse user list --sort -lastUsed\n"},
+		{"3<shift+tab><shift+tab><shift+tab><shift+tab>", "= gatehouse service list\n"},
+		{"j<enter>/ci<enter>", "= gatehouse token list --user alice@example.com --search ci\n"},
+		{"4/by:root login about:alice@example.com<enter>", "= gatehouse events --by root --about alice@example.com --json\n"},
+		{"3<shift+tab><shift+tab><shift+tab>/x\u202e<enter>", `= gatehouse user list --search 'x\u202e' --locked`},
+	} {
+		d := drive(t, f, Options{})
+		d.send(tea.WindowSizeMsg{Width: 119, Height: 200})
+		d.press(c.keys + "?")
+		var lines string
+		for l := range strings.Lines(d.View()) {
+			lines += strings.TrimRight(strings.Trim(strings.TrimSpace(l), "│"), " ") + "\n"
+		}
+		if !strings.Contains(lines, c.want) {
+			t.Errorf("%s: %s is missing from\n%s", c.keys, c.want, lines)
+		}
+		d.press("<esc><ctrl+p>")
+		if want, _, _ := strings.Cut(strings.Trim(c.want, "= \n"), " --"); !strings.Contains(d.View(), want) {
+			t.Errorf("%s: %s is missing from the palette\n%s", c.keys, want, d.View())
+		}
+	}
+}
+
+// TestUselessPasswords: a password with which nobody can log in is not made without a word.
+func TestUselessPasswords(t *testing.T) {
+	f := people()
+	d := drive(t, f, Options{})
+	d.press("jjP")
+	d.wantNot("logins.local", "only once")
+	f.users[2].State = api.StateDisabled
+	d.press("<esc>rP")
+	d.want("The password works only once the user is active.")
+	f.status.NoPasswords = true
+	for _, width := range []int{60, 100} {
+		d.send(tea.WindowSizeMsg{Width: width, Height: 20})
+		d.press("<esc>rP")
+		d.want(box.NoPasswords)
+		d.press("<esc>n")
+		d.want("! " + box.NoPasswords)
+		d.press("<right>")
+		d.wantNot(box.NoPasswords)
 	}
 }
 

@@ -121,6 +121,14 @@ func (s *review) show(n int) tea.Cmd {
 	return s.tokens.ask()
 }
 
+// twin of service accounts is another command, which knows their owners.
+func (s *review) twin() string {
+	if p := presets[s.preset]; p.only != nil && !s.filtered() {
+		return "gatehouse " + p.twin
+	}
+	return s.rows.twin()
+}
+
 // another goes on to another preset.
 func (s *review) another(by int) tea.Cmd {
 	return s.show((s.preset + by + len(presets)) % len(presets))

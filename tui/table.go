@@ -32,9 +32,11 @@ type table[T any] struct {
 	empty func(words string) string                                // what to say when there are no rows
 	gone  string                                                   // what to say when what it is about is gone
 	noun  string                                                   // a row
-	forms []api.FilterForm                                         // the filters that it takes
-	given func() api.Filters                                       // those of the screen, beside the query line
-	foot  func() string                                            // what is said below the rows, if all are on the screen; nil: nothing
+
+	command string             // lists the same, with the filters as flags
+	forms   []api.FilterForm   // the filters that it takes
+	given   func() api.Filters // those of the screen, beside the query line
+	foot    func() string      // what is said below the rows, if all are on the screen; nil: nothing
 
 	write func(listing.View) func(context.Context, io.Writer, export.Format, *atomic.Int64) error // the whole listing
 

@@ -43,7 +43,7 @@ func newTokens(m *model) *tokens {
 func (s *tokens) init(m *model, given func() api.Filters, words func() string) {
 	s.of, s.m, s.given = words, m, given
 	t := newTable(m, tokenColumns(m), s.listed, tokenSorts...)
-	t.noun, t.forms, t.given = "token", api.TokenFilters, given
+	t.noun, t.forms, t.given, t.command = "token", api.TokenFilters, given, "token list"
 	t.count = func(v listing.View) func(context.Context) (api.Count, error) { return s.counted(s.asked(v)) }
 	t.write = func(v listing.View) func(context.Context, io.Writer, export.Format, *atomic.Int64) error {
 		src := s.read(s.asked(v)) // in one part, as `gatehouse token list` writes it

@@ -74,7 +74,7 @@ func (s *users) init(m *model, given func() api.Filters) {
 		}
 		return wereUsed
 	}
-	s.noun, s.forms, s.given = "user", api.UserFilters, given
+	s.noun, s.forms, s.given, s.command = "user", api.UserFilters, given, "user list"
 	s.count = func(v listing.View) func(context.Context) (api.Count, error) {
 		q, src := asked(v), read(v)
 		if s.only == nil {

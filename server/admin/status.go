@@ -38,7 +38,7 @@ func (a *Admin) status(w http.ResponseWriter, r *route.Request) error {
 		return err
 	}
 	st := a.Figures()
-	st.Orphaned = orphaned
+	st.Orphaned, st.NoPasswords = orphaned, !a.Config().Logins.Local
 	st.Users, st.Tokens, st.Stale = a.store.UserCount(), a.store.TokenCount(), stale
 	st.Actor, st.Role, st.Store = r.Peer, r.Role, a.storeHealth()
 	st.Directory, st.Providers = []api.Health{}, []api.Health{}

@@ -18,12 +18,13 @@ type Status struct {
 	Activity    Activity    `json:"activity"`
 	Store       StoreHealth `json:"store"`
 	Certificate Certificate `json:"certificate"`
-	Directory   []Health    `json:"directory"` // a server each; empty: LDAP is not configured
-	Providers   []Health    `json:"providers"` // an OAuth provider each
-	Held        int         `json:"held"`      // changes that an off-boarding sweep was held for
-	HeldActs    []HeldAct   `json:"heldActs"`  // what else is held
-	Clock       string      `json:"clock"`     // why the clock is in doubt; empty: it is not
-	Orphaned    int         `json:"orphaned"`  // service accounts that nobody owns
+	Directory   []Health    `json:"directory"`             // a server each; empty: LDAP is not configured
+	Providers   []Health    `json:"providers"`             // an OAuth provider each
+	Held        int         `json:"held"`                  // changes that an off-boarding sweep was held for
+	HeldActs    []HeldAct   `json:"heldActs"`              // what else is held
+	Clock       string      `json:"clock"`                 // why the clock is in doubt; empty: it is not
+	Orphaned    int         `json:"orphaned"`              // service accounts that nobody owns
+	NoPasswords bool        `json:"noPasswords,omitempty"` // logins.local is false: nobody can log in with a password kept here
 }
 
 // Activity is what the server did in each of the last seconds, the oldest first. The last

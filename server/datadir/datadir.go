@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/user"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -193,6 +194,12 @@ func (d Dir) owners() string {
 	name := "user " + id
 	if u, err := user.LookupId(id); err == nil {
 		name = u.Username
+	}
+	if groups := listen.SharedWith(d.Path); len(groups) > 0 {
+		if st.Uid != 0 {
+			name = "root, " + name
+		}
+		return name + ", " + whose + ", and members of " + strings.Join(groups, ", ")
 	}
 	if st.Uid != 0 {
 		name = "root and " + name

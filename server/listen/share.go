@@ -5,8 +5,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os/user"
 	"path/filepath"
 	"slices"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -40,6 +42,26 @@ func Share(dir string, gids []uint32) error {
 		}
 	}
 	return nil
+}
+
+// SharedWith returns the groups whom Share lets through to a data directory. Anybody who can
+// reach the directory may ask.
+func SharedWith(dir string) (groups []string) {
+	list, err := readACL(dir)
+	if err != nil {
+		return nil
+	}
+	for _, e := range list {
+		if e.Tag != aclGroup || e.Perm&aclExecute == 0 {
+			continue
+		}
+		name := "the group " + strconv.FormatUint(uint64(e.ID), 10)
+		if g, err := user.LookupGroupId(strconv.FormatUint(uint64(e.ID), 10)); err == nil {
+			name = g.Name
+		}
+		groups = append(groups, name)
+	}
+	return groups
 }
 
 // The parts of an access control list as the kernel keeps it: a version, then entries.

@@ -71,6 +71,9 @@ func TestShare(t *testing.T) {
 				t.Errorf("for the groups %v, %s lets %v through", gids, name, got)
 			}
 		}
+		if got := SharedWith(dir); len(got) != len(gids)+1 {
+			t.Errorf("for the groups %v, it says that %q may pass", gids, got)
+		}
 	}
 	for _, name := range []string{filepath.Dir(socket), socket} {
 		if info, err := os.Stat(name); err != nil || info.Mode().Perm()&0o077 != 0 {

@@ -88,6 +88,9 @@ type callMsg struct {
 	err      error
 }
 
+// NoPasswords warns of a password that the configuration makes useless.
+const NoPasswords = "logins.local is false: nobody can log in with it."
+
 // Call makes a change on the server. It may return a new password.
 type Call func(context.Context) (password string, err error)
 

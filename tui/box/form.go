@@ -50,11 +50,13 @@ type Form struct {
 	at      int
 	working bool
 	err     error
+	useless bool // nobody can log in with a password kept here
 }
 
-// NewForm returns the form of the first kind that the role allows.
-func NewForm(h Host) *Form {
-	b := &Form{host: h, id: h.Next(), account: localUser}
+// NewForm returns the form of the first kind that the role allows. It warns if nobody can log
+// in with the password of a local user.
+func NewForm(h Host, useless bool) *Form {
+	b := &Form{host: h, id: h.Next(), account: localUser, useless: useless}
 	if b.refused() != nil {
 		b.account = service
 	}
@@ -165,6 +167,8 @@ func (b *Form) Body(width, height int) []string {
 		return append(out, "", " working …")
 	case b.err != nil:
 		out = append(out, " "+b.host.Paint().Warn("! "+text.Cut(say.Error(b.err), width-4)))
+	case b.useless && b.account == localUser:
+		out = append(out, " "+b.host.Paint().Warn("! "+text.Cut(NoPasswords, width-4)))
 	default:
 		out = append(out, "")
 	}

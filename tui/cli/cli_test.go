@@ -294,6 +294,9 @@ func TestRevokeByFilterLeavesTheDeadAndShowsTheRest(t *testing.T) {
 			t.Errorf("%q is missing from\n%s", want, got.err)
 		}
 	}
+	if used, never := strings.Index(got.err, "0100000000000000000000000001"), strings.Index(got.err, "0100000000000000000000000000"); used > never {
+		t.Errorf("the token in use is not the first:\n%s", got.err)
+	}
 	if got.out != "" {
 		t.Errorf("on standard output: %q", got.out)
 	}

@@ -8,20 +8,16 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"gatehouse/server/api"
 	"gatehouse/tui/export"
+	doomed "gatehouse/tui/revocation"
 	"gatehouse/tui/text"
 )
 
-const (
-	preview   = 20        // rows shown before the question
-	inUse     = time.Hour // a token used within it counts as in use, as in tui/say
-	mostInUse = 1000      // tokens in use are counted up to here
-)
+const preview = 20 // rows shown before the question
 
 // revocation is one run of `token revoke`.
 type revocation struct {
@@ -138,55 +134,31 @@ func (r *revocation) named(ctx context.Context, c *api.Client, ids []string) err
 	}, form{json: r.asJSON}, "")
 }
 
-// matches counts what matches and shows the first of it.
+// matches counts what matches and shows some of it: those in use first, then the latest used.
 func (r *revocation) matches(ctx context.Context, c *api.Client) (int, error) {
-	n, err := c.Matching(ctx, r.q)
-	if err != nil || n.Rows == 0 {
+	d, err := doomed.LookUp(ctx, c, doomed.Target{Match: &doomed.Match{Query: r.q}})
+	if err != nil || d.Total == 0 {
 		return 0, err
 	}
-	r.match = n
-	q := r.q
-	q.At, q.Limit = n.At, preview
+	r.match = d.Agreed()
+	d.Arrange(r.env.Now())
 	shown := text.NewTable(r.env.Err, tokenHeads()...)
-	for t, err := range c.Tokens(ctx, q) {
-		if err != nil {
-			return 0, err
-		}
+	for _, t := range d.Tokens[:min(preview, len(d.Tokens))] {
 		shown.Row(tokenCells(t)...)
 	}
 	if err := shown.Flush(); err != nil {
 		return 0, err
 	}
-	if more := n.Rows - preview; more > 0 {
+	if more := d.Total - preview; more > 0 {
 		r.env.say("… and %d more", more)
 	}
-	return n.Rows, r.warn(ctx, c)
-}
-
-// warn says how many of the tokens were used within the last hour.
-func (r *revocation) warn(ctx context.Context, c *api.Client) error {
-	q := r.q
-	q.Reverse = true // the latest used first
-	q.Limit = mostInUse + 1
-	since, used := r.env.Now().Add(-inUse).UnixMilli(), 0
-	for t, err := range c.Tokens(ctx, q) {
-		if err != nil {
-			return err
-		}
-		if t.LastUsed < since {
-			break
-		}
-		if t.Used() {
-			used++
-		}
-	}
 	switch {
-	case used > mostInUse:
-		r.env.say("IN USE: more than %d tokens used within the last hour.", mostInUse)
-	case used > 0:
-		r.env.say("IN USE: %s used within the last hour.", Count(used, "token"))
+	case d.InUse == 1:
+		r.env.say("IN USE: 1 token used within the last hour.")
+	case d.InUse > 1:
+		r.env.say("IN USE: %s tokens used within the last hour.", strings.ToLower(d.Used()))
 	}
-	return nil
+	return d.Total, nil
 }
 
 // all has the server revoke what matches, if that is still what was agreed to, and shows

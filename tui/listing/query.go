@@ -2,6 +2,7 @@ package listing
 
 import (
 	"cmp"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -196,6 +197,30 @@ func Without(screen api.Filters, line string, forms []api.FilterForm) api.Filter
 		}
 	}
 	return rest
+}
+
+// Flags returns filters as flags of a command, for a shell. It leaves out those that the
+// forms do not have.
+func Flags(f api.Filters, forms []api.FilterForm) string {
+	out := ""
+	for _, form := range forms {
+		for _, value := range f[form.Name] {
+			if out += " --" + form.Name; form.Value != "" {
+				out += " " + quoted(value)
+			}
+		}
+	}
+	return out
+}
+
+// harmless is what a shell takes as it is.
+var harmless = regexp.MustCompile(`^[0-9A-Za-z_@%+=:,./][0-9A-Za-z_@%+=:,./-]*$`)
+
+func quoted(value string) string {
+	if harmless.MatchString(value) {
+		return value
+	}
+	return "'" + strings.ReplaceAll(value, "'", `'\''`) + "'"
 }
 
 func formOf(name string, forms []api.FilterForm) (api.FilterForm, bool) {

@@ -116,6 +116,9 @@ func (r Target) queries() (all []api.TokenQuery) {
 	return all
 }
 
+// Agreed returns what was looked up for a match: the set that is agreed to.
+func (d *Doomed) Agreed() api.Matching { return d.sets[0].Matching }
+
 // look counts the tokens of the sets that are in use, and keeps some to show. It reads the
 // latest used first, and so no further than it must: a million may be in use.
 func (d *Doomed) look(ctx context.Context, c Server) error {
