@@ -89,8 +89,8 @@ func (q *question) prepare() {
 		}
 	case q.match.Owner != nil || q.match.State != nil:
 		q.pick.Owners = make([]bool, len(q.states))
-		for n := range q.pick.Owners {
-			q.pick.Owners[n] = q.owner(uint32(n))&(refused|notLive) == 0
+		for n, state := range q.states { // the tokens of removed users have left the table, or are about to
+			q.pick.Owners[n] = state != record.UserRemoved && q.owner(uint32(n))&(refused|notLive) == 0
 		}
 		q.nobody = !slices.Contains(q.pick.Owners, true)
 	}
