@@ -33,7 +33,7 @@ func Terminal(in *os.File, prompts io.Writer) func(context.Context, string) (str
 		if err != nil {
 			return "", fmt.Errorf("read the terminal's settings: %w", err)
 		}
-		ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+		ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP)
 		defer stop()
 		fmt.Fprint(prompts, prompt)
 		defer fmt.Fprintln(prompts)

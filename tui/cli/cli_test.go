@@ -12,6 +12,7 @@ import (
 	"path"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -425,6 +426,20 @@ func TestTerminalDoesNotEcho(t *testing.T) {
 	m, _ := terminal.Read(shown[n:])
 	if strings.Contains(string(shown[:n+m]), "s3cret") {
 		t.Errorf("the terminal shows %q", shown[:n+m])
+	}
+	// A signal leaves the terminal as it was.
+	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP} {
+		go func() {
+			_, err := ask(context.Background(), "Password: ")
+			asked <- fmt.Sprint(err)
+		}()
+		for reflect.DeepEqual(settings(), before) {
+			time.Sleep(time.Millisecond)
+		}
+		syscall.Kill(os.Getpid(), s)
+		if got := <-asked; got != "interrupted" || !reflect.DeepEqual(settings(), before) {
+			t.Errorf("after %v: got %s, and the terminal may not echo", s, got)
+		}
 	}
 	if f, _ := os.Open(os.DevNull); Terminal(f, in) != nil {
 		t.Error("/dev/null is taken for a terminal")
