@@ -24,13 +24,13 @@ type facts struct {
 // part has the facts of some tokens. A token's number is that of its slot in the table,
 // unless it has moved since.
 type part struct {
-	ids    []keys.ID
-	places []uint32 // open addressing: a number + 1
+	ids   []keys.ID
+	slots []uint32 // open addressing: a number + 1
 
 	created  []int64 // ms
 	expires  []int64 // ms
 	details  []detail
-	seen     []uint32 // places in addrs
+	seen     []uint32 // positions in addrs
 	addrs    []byte   // the first one says: no addresses
 	unlinked int      // bytes of addrs that no token refers to
 }
@@ -54,12 +54,12 @@ func (p *part) find(slot uint32, id keys.ID) (n uint32, ok bool) {
 	if int(slot) < len(p.ids) && p.ids[slot] == id {
 		return slot, true
 	}
-	if len(p.places) == 0 {
+	if len(p.slots) == 0 {
 		return 0, false
 	}
-	mask := uint32(len(p.places) - 1)
-	for at := hash(id) & mask; p.places[at] != 0; at = (at + 1) & mask {
-		if n := p.places[at] - 1; p.ids[n] == id {
+	mask := uint32(len(p.slots) - 1)
+	for at := hash(id) & mask; p.slots[at] != 0; at = (at + 1) & mask {
+		if n := p.slots[at] - 1; p.ids[n] == id {
 			return n, true
 		}
 	}
@@ -78,29 +78,29 @@ func (p *part) add(id keys.ID) (n uint32) {
 	n = uint32(len(p.ids))
 	p.ids, p.created, p.expires = append(p.ids, id), append(p.created, neverMade), append(p.expires, neverMade)
 	p.details, p.seen = append(p.details, detail{}), append(p.seen, 0)
-	if 4*len(p.ids) > 3*len(p.places) {
+	if 4*len(p.ids) > 3*len(p.slots) {
 		p.index()
 	} else {
-		p.place(n)
+		p.enter(n)
 	}
 	return n
 }
 
-// index gives all tokens their places.
+// index gives all tokens their slots.
 func (p *part) index() {
-	p.places = make([]uint32, max(64, 1<<bits.Len(uint(len(p.ids)*4/3))))
+	p.slots = make([]uint32, max(64, 1<<bits.Len(uint(len(p.ids)*4/3))))
 	for n := range p.ids {
-		p.place(uint32(n))
+		p.enter(uint32(n))
 	}
 }
 
-func (p *part) place(n uint32) {
-	mask := uint32(len(p.places) - 1)
+func (p *part) enter(n uint32) {
+	mask := uint32(len(p.slots) - 1)
 	at := hash(p.ids[n]) & mask
-	for p.places[at] != 0 {
+	for p.slots[at] != 0 {
 		at = (at + 1) & mask
 	}
-	p.places[at] = n + 1
+	p.slots[at] = n + 1
 }
 
 // knows reports whether a token's record was read.

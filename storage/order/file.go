@@ -163,7 +163,7 @@ func (v *Views) appendTokens(b []byte, f *facts, dead []uint32, shard int) ([]by
 	return b, nil
 }
 
-// appendTo writes how many tokens, each one's id, times, detail and place in addrs, and then
+// appendTo writes how many tokens, each one's id, times, detail and position in addrs, and then
 // addrs with what these tokens need of it.
 func (p *part) appendTo(b []byte, numbers []uint32) []byte {
 	b = binary.AppendUvarint(b, uint64(len(numbers)))

@@ -18,6 +18,7 @@ import (
 	"gatehouse/storage/order"
 	"gatehouse/storage/record"
 	"gatehouse/storage/sealed"
+	"gatehouse/storage/storagetest/must"
 	"gatehouse/storage/table"
 )
 
@@ -158,16 +159,11 @@ func TestFileDamaged(t *testing.T) {
 	}
 	h.ask("at first")
 	file := h.stop()
-	whole, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	whole := must.Get(os.ReadFile(file))(t)
 	r := rand.New(rand.NewPCG(1, 2))
 	try := func(what string, b []byte) {
 		t.Helper()
-		if err := os.WriteFile(file, b, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, os.WriteFile(file, b, 0o600))
 		f, err := order.OpenFile(file, seals)
 		if err != nil {
 			return
@@ -213,10 +209,7 @@ func TestFileUnsure(t *testing.T) {
 	h := newHouse(t, 32)
 	h.ask("at first")
 	h.start(h.stop(), true)
-	f, err := order.OpenFile(h.stop(), seals)
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := must.Get(order.OpenFile(h.stop(), seals))(t)
 	defer f.Close()
 	h.restart()
 	h.views.Resume(f, func() bool { return false }, func() int64 { return math.MaxInt64 })
@@ -246,10 +239,7 @@ func TestFileUnsure(t *testing.T) {
 func TestUsersUnreadable(t *testing.T) {
 	h := newHouse(t, 37)
 	h.ask("at first")
-	f, err := order.OpenFile(h.stop(), seals)
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := must.Get(order.OpenFile(h.stop(), seals))(t)
 	defer f.Close()
 	h.restart()
 	clear(h.reads)
@@ -302,10 +292,7 @@ func TestFileOfOtherKeys(t *testing.T) {
 	h.ask("at first")
 	file := h.stop()
 	h.start(file, true)
-	f, err := order.OpenFile(file, seals)
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := must.Get(order.OpenFile(file, seals))(t)
 	defer f.Close()
 	h.views = order.New(h.table, h, func(key byte) bool { return key <= 2 }, func(byte) int64 { return 0 }, h.closing)
 	h.views.Resume(f, func() bool { return true }, func() int64 { return math.MaxInt64 })
@@ -334,10 +321,7 @@ func TestFileAhead(t *testing.T) {
 	h.now += 1000
 	used(h.now)
 	h.restart()
-	f, err := order.OpenFile(file, seals)
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := must.Get(order.OpenFile(file, seals))(t)
 	defer f.Close()
 	h.views.Resume(f, func() bool { return true }, func() int64 { return h.now })
 	all := order.TokenFilter{Revoked: true, Match: matches["none"]}
@@ -364,17 +348,13 @@ func TestFileOfLess(t *testing.T) {
 		t.Error("settled, and nothing is known")
 	}
 	write("nothing is known")
-	if _, err := h.views.Users(order.UserFilter{}); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(h.views.Users(order.UserFilter{}))(t)
 	write("only the people are known")
 	if err := h.views.Settle(nil); err == nil {
 		t.Error("settled, and only the people are known")
 	}
 	h.restart()
-	if _, err := h.views.Count(order.TokenFilter{Match: matches["name"]}); err != nil {
-		t.Fatal(err)
-	}
+	must.Get(h.views.Count(order.TokenFilter{Match: matches["name"]}))(t)
 	write("only the facts are known")
 	h.stop() // it reads the people
 	h.addToken()
@@ -382,9 +362,7 @@ func TestFileOfLess(t *testing.T) {
 	h.stop()
 	h.addUser()
 	write("a new user")
-	if err := h.views.Settle(nil); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, h.views.Settle(nil))
 	late := errors.New("no more time")
 	if err := h.views.WriteFile(file, seals, moment, func() error { return late }); !errors.Is(err, late) {
 		t.Errorf("got %v, want %v", err, late)

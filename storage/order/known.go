@@ -15,16 +15,16 @@ import (
 // start if there is a copy, it collects notes of what changed.
 type known[T, Note any] struct {
 	sync.RWMutex
-	value   *T    // nil: not there
-	reading *pass // nil: nobody reads it
+	value   *T       // nil: not there
+	reading *reading // nil: nobody reads it
 	notes   notes[Note]
 
-	load func(*pass) (*T, error) // reads the copy that the last stop has left; nil: there is none
+	load func(*reading) (*T, error) // reads the copy that the last stop has left; nil: there is none
 }
 
 // get returns once the value is there, or can't be read. It reads the value, or waits for the
 // goroutine that does. While a query waits, up to four goroutines read.
-func (k *known[T, Note]) get(closing <-chan struct{}, waits bool, read func(*pass) (*T, error)) error {
+func (k *known[T, Note]) get(closing <-chan struct{}, waits bool, read func(*reading) (*T, error)) error {
 	if k.there() != nil {
 		return nil
 	}
@@ -35,7 +35,7 @@ func (k *known[T, Note]) get(closing <-chan struct{}, waits bool, read func(*pas
 	}
 	p, mine := k.reading, k.reading == nil
 	if mine {
-		p = &pass{closing: closing, hurried: make(chan struct{}), done: make(chan struct{})}
+		p = &reading{closing: closing, hurried: make(chan struct{}), done: make(chan struct{})}
 		k.reading = p
 		k.notes.on.Store(true)
 	}
@@ -61,7 +61,7 @@ func (k *known[T, Note]) get(closing <-chan struct{}, waits bool, read func(*pas
 }
 
 // loadOr loads the copy. If there is none, or it can't be used, it reads the index.
-func (k *known[T, Note]) loadOr(read func(*pass) (*T, error), p *pass) (*T, error) {
+func (k *known[T, Note]) loadOr(read func(*reading) (*T, error), p *reading) (*T, error) {
 	if k.load != nil { // only the goroutine that reads changes it
 		if value, err := k.load(p); err == nil || errors.Is(err, disk.ErrClosed) {
 			return value, err
@@ -81,7 +81,7 @@ func (k *known[T, Note]) isKnown() bool {
 }
 
 // resume says that there is a copy of the value as it is now.
-func (k *known[T, Note]) resume(load func(*pass) (*T, error)) {
+func (k *known[T, Note]) resume(load func(*reading) (*T, error)) {
 	k.load = load
 	k.notes.on.Store(true)
 }
@@ -162,9 +162,9 @@ func (n *notes[T]) end() {
 	n.take()
 }
 
-// pass reads the file or the index, part by part. While no query waits, one goroutine reads, and rests
-// most of the time.
-type pass struct {
+// reading is one run through the file or the index, part by part. While no query waits, one
+// goroutine reads, and rests most of the time.
+type reading struct {
 	closing <-chan struct{}
 	once    sync.Once
 	hurried chan struct{} // closed when somebody waits
@@ -172,16 +172,16 @@ type pass struct {
 	err     error // once done is closed
 }
 
-func (p *pass) hurry() { p.once.Do(func() { close(p.hurried) }) }
+func (p *reading) hurry() { p.once.Do(func() { close(p.hurried) }) }
 
 // parts calls read with all bytes, and stops at the first error.
-func (p *pass) parts(read func(byte, *worker) error) error {
+func (p *reading) parts(read func(byte, *worker) error) error {
 	var next atomic.Int32
 	var wg sync.WaitGroup
 	over := make(chan struct{})
 	errs := make([]error, min(4, runtime.GOMAXPROCS(0)))
 	work := func(n int) {
-		w := worker{pass: p, since: time.Now()}
+		w := worker{reading: p, since: time.Now()}
 		for b := next.Add(1) - 1; b < 256; b = next.Add(1) - 1 {
 			if disk.IsClosed(p.closing) {
 				errs[n] = disk.ErrClosed
@@ -208,9 +208,9 @@ func (p *pass) parts(read func(byte, *worker) error) error {
 	return errors.Join(errs...)
 }
 
-// worker is a goroutine of a pass.
+// worker is a goroutine of a reading.
 type worker struct {
-	*pass
+	*reading
 	records int
 	since   time.Time
 	buf     []byte // of the parts of a file

@@ -24,14 +24,14 @@ func OpenFile(name string, seals *keys.Seals) (*sealed.File, error) { return for
 // and keep the file open. It is not used if sure, which may wait, returns false. latest
 // returns the latest time, in ms, that can be right.
 func (v *Views) Resume(file *sealed.File, sure func() bool, latest func() int64) {
-	v.tokens.resume(func(p *pass) (*facts, error) {
+	v.tokens.resume(func(p *reading) (*facts, error) {
 		n, err := v.loadHead(file, sure)
 		if err != nil {
 			return nil, err
 		}
 		return v.loadTokens(file, n, p, latest())
 	})
-	v.people.resume(func(p *pass) (*people, error) {
+	v.people.resume(func(p *reading) (*people, error) {
 		n, err := v.loadHead(file, sure)
 		if err != nil {
 			return nil, err
@@ -59,7 +59,7 @@ func (v *Views) loadHead(file *sealed.File, sure func() bool) (n counts, err err
 }
 
 // loadParts calls load with the content of each of the 256 parts that begin with one.
-func loadParts(file *sealed.File, first int, p *pass, load func(n int, c *record.Cutter) error) error {
+func loadParts(file *sealed.File, first int, p *reading, load func(n int, c *record.Cutter) error) error {
 	return p.parts(func(b byte, w *worker) error {
 		w.pauseAfter(time.Millisecond)
 		content, err := file.Part(first+int(b), &w.buf)
@@ -73,7 +73,7 @@ func loadParts(file *sealed.File, first int, p *pass, load func(n int, c *record
 
 // loadTokens reads the facts. What the file says of dead tokens that were used after latest
 // is not believed: the clock was ahead.
-func (v *Views) loadTokens(file *sealed.File, n counts, p *pass, latest int64) (*facts, error) {
+func (v *Views) loadTokens(file *sealed.File, n counts, p *reading, latest int64) (*facts, error) {
 	f := &facts{unread: map[keys.ID]struct{}{}, first: n.first}
 	f.dead.reserve(0)
 	f.texts = texts{blocks: make([][]byte, n.blocks), starts: make([]uint32, 0, n.texts)}
@@ -168,7 +168,7 @@ func cutLimit(c *record.Cutter) (l limit, err error) {
 	return l, nil
 }
 
-func (v *Views) loadPeople(file *sealed.File, n counts, p *pass) (*people, error) {
+func (v *Views) loadPeople(file *sealed.File, n counts, p *reading) (*people, error) {
 	to := &people{who: make([]person, v.table.Owners.Len()), sorted: make([]uint32, n.named)}
 	err := loadParts(file, firstPeople, p, func(part int, c *record.Cutter) error {
 		from, end := share(n.users, part)

@@ -67,7 +67,7 @@ func (p *people) set(number uint32, v person) {
 	p.who[number] = v
 }
 
-// find returns the place of a name, or where it would be.
+// find returns the position of a name, or where it would be.
 func (p *people) find(folded string) (int, bool) {
 	return slices.BinarySearchFunc(p.sorted, folded, func(n uint32, name string) int {
 		return strings.Compare(p.who[n].folded, name)
@@ -193,11 +193,11 @@ func (v *Views) followPeople() {
 }
 
 // readPeople reads the users. Nobody else uses them yet.
-func (v *Views) readPeople(pass *pass) (*people, error) {
+func (v *Views) readPeople(r *reading) (*people, error) {
 	p := new(people)
 	var mu sync.Mutex
 	sources := map[string]string{} // so that each is in memory once
-	err := pass.parts(func(b byte, w *worker) error {
+	err := r.parts(func(b byte, w *worker) error {
 		return v.index.UsersIn(b, func(u record.User) {
 			w.rest()
 			_, number, ok := v.table.Owners.Find(u.ID)

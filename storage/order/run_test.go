@@ -13,6 +13,7 @@ import (
 	"gatehouse/storage/keys"
 	"gatehouse/storage/order"
 	"gatehouse/storage/record"
+	"gatehouse/storage/storagetest/must"
 	"gatehouse/storage/table"
 )
 
@@ -258,9 +259,7 @@ func TestWaste(t *testing.T) {
 			t.Fatal("a hundred thousand names, and the facts were never read again")
 		}
 		h.views.NoteToken(tk.id)
-		if _, err := h.views.Count(order.TokenFilter{Match: matches["name"]}); err != nil {
-			t.Fatal(err)
-		}
+		must.Get(h.views.Count(order.TokenFilter{Match: matches["name"]}))(t)
 	}
 	h.views.NoteToken(tk.id)
 	for n := range 50 {

@@ -19,7 +19,7 @@ const mostSame = 64 << 10
 // that a search asks about each text once.
 type texts struct {
 	blocks [][]byte
-	starts []uint32          // by number: the place in the blocks
+	starts []uint32          // by number: the offset in the blocks
 	same   map[string]uint32 // the numbers of some of them
 }
 
@@ -52,8 +52,8 @@ func (l *texts) add(s string) uint32 {
 // at returns the text with a number. It does not copy: the content of a block never
 // changes.
 func (l *texts) at(number uint32) string {
-	place := l.starts[number]
-	b := l.blocks[place/textBlock][place%textBlock:]
+	offset := l.starts[number]
+	b := l.blocks[offset/textBlock][offset%textBlock:]
 	return unsafe.String(unsafe.SliceData(b[2:]), int(b[0])<<8|int(b[1]))
 }
 

@@ -91,7 +91,7 @@ func (v *Views) readAgain(f *facts, ids []keys.ID) error {
 }
 
 // readTokens reads the facts. Nobody else uses them yet.
-func (v *Views) readTokens(p *pass) (*facts, error) {
+func (v *Views) readTokens(p *reading) (*facts, error) {
 	f := &facts{unread: map[keys.ID]struct{}{}}
 	f.dead.reserve(0)
 	var mu sync.Mutex // guards what the parts share
