@@ -280,6 +280,10 @@ func liftDelayKey(m *model) tea.Cmd {
 		return nil
 	}
 	name := text.Escape(u.UID)
+	if s, ok := m.screen().(*userTokens); ok && s.holds != nil && s.who.LoginDelay == nil {
+		m.say("The logins of " + name + " are not delayed.")
+		return nil
+	}
 	m.ask(box.Question{
 		Question: "Let " + name + " log in again?", Verb: "lift", Done: name + " may log in again.",
 		Lines: []string{"Lifts the delay after too many bad passwords."},

@@ -187,7 +187,22 @@ func (m *model) key(k key) tea.Cmd {
 			return m.act(b)
 		}
 	}
+	m.idle(k.Name)
 	return nil
+}
+
+// idle says why a key does nothing here, if it does something elsewhere.
+func (m *model) idle(name string) {
+	for _, b := range bindings(false) {
+		switch here := b.on&m.screen().place() != 0; {
+		case !b.has(name):
+		case here && m.o.ReadOnly:
+			m.say(b.show + " does nothing: this is --read-only.")
+			return
+		default:
+			m.say(b.show + " does nothing on this screen: ? lists the keys.")
+		}
+	}
 }
 
 // quiet removes what was said before a box was opened: it is not about that box.
@@ -207,6 +222,13 @@ func (m *model) act(b binding) tea.Cmd {
 	if b.aims && !m.screen().settled() {
 		m.say("The rows are still being loaded.")
 		return nil
+	}
+	if r, ok := m.screen().(rows); ok && b.aims && !b.has("A") && r.marksSet() == 0 {
+		_, row := r.name()
+		if _, user := r.user(); !row && !user {
+			m.say("There is no row to act on.")
+			return nil
+		}
 	}
 	if !b.has("R") {
 		m.refused = ""

@@ -190,15 +190,31 @@ func (b *palette) look() tea.Cmd {
 			}
 			msg.choices = append(msg.choices, choice{"user " + u.UID, u.Name, named, false, func(m *model) tea.Cmd { return m.push(newUserTokens(m, u)) }})
 		}
-		for t, err := range c.Tokens(ctx, api.TokenQuery{Filters: api.Where("search", typed), Limit: paletteNames}) {
-			if err != nil {
-				msg.err = err
-				return msg
+		left := paletteNames
+		for _, q := range []api.Filters{api.Where("search", typed), api.Where("search", typed, "state", api.StateRevoked)} {
+			if left == 0 {
+				break
 			}
-			msg.choices = append(msg.choices, choice{"token " + t.ID[:min(10, len(t.ID))] + " " + t.Name, t.UID + "   " + t.ID, named, false, func(m *model) tea.Cmd { return m.push(newToken(m, t)) }})
+			for t, err := range c.Tokens(ctx, api.TokenQuery{Filters: q, Limit: left}) {
+				if err != nil {
+					msg.err = err
+					return msg
+				}
+				left--
+				msg.choices = append(msg.choices, tokenNamed(t))
+			}
 		}
 		return msg
 	}
+}
+
+// tokenNamed offers a token.
+func tokenNamed(t api.Token) choice {
+	name := strings.TrimSpace("token " + t.ID[:min(10, len(t.ID))] + " " + t.Name)
+	if t.State != api.StateLive {
+		name = t.State + " " + name
+	}
+	return choice{name, t.UID + "   " + t.ID, named, false, func(m *model) tea.Cmd { return m.push(newToken(m, t)) }}
 }
 
 func (b *palette) Answer(msg tea.Msg) tea.Cmd {

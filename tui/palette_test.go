@@ -35,7 +35,11 @@ func TestPalette(t *testing.T) {
 	d.wantNot("user ali.baba")
 	d.press("<backspace><backspace><backspace><backspace>ali.baba<enter>")
 	d.want("Users > ali.baba@corp.example")
-	d.press("2<ctrl+p>revoke the marked<enter>")
+	f.tokens[0].State = api.StateRevoked
+	d.press("<ctrl+p>forty-thieves")
+	d.want("revoked token " + f.tokens[0].ID[:10] + " forty-")
+	f.tokens[0].State = api.StateLive
+	d.press("<esc>2<ctrl+p>revoke the marked<enter>")
 	d.want("Revoke 1 token for good?", "> [ Cancel ]")
 	d.press("<enter>")
 	d.want("Cancelled: nothing was revoked.")

@@ -220,6 +220,38 @@ func TestUselessPasswords(t *testing.T) {
 	}
 }
 
+// TestNoSilentKeys: a key that can do nothing now says why.
+func TestNoSilentKeys(t *testing.T) {
+	for _, c := range []struct {
+		keys, want string
+		o          Options
+	}{
+		{"/nobody<enter>R", "There is no row to act on.", Options{}},
+		{"/nobody<enter> ", "There is no row to act on.", Options{}},
+		{"2/nobody<enter><enter>", "There is no row to act on.", Options{}},
+		{"4/nobody<enter>y", "There is no row to act on.", Options{}},
+		{"2l", "l does nothing on this screen: ? lists the keys.", Options{}},
+		{"5R", "R does nothing on this screen: ? lists the keys.", Options{}},
+		{"R", "R does nothing: this is --read-only.", Options{ReadOnly: true}},
+		{"5R", "R does nothing on this screen: ? lists the keys.", Options{ReadOnly: true}},
+		{"j<enter>U", "The logins of alice@example.com are not delayed.", Options{}},
+		{"2<enter>o", "There are no older events.", Options{}},
+	} {
+		d := drive(t, people(), c.o)
+		d.press(c.keys)
+		if d.want(c.want); d.box != nil {
+			t.Errorf("%s opens a box:\n%s", c.keys, d.View())
+		}
+		d.press("3")
+		d.wantNot(c.want)
+	}
+	f := people() // a user without tokens is still a user
+	f.tokens = nil
+	d := drive(t, f, Options{})
+	d.press("j<enter>l")
+	d.want("Lock alice@example.com?")
+}
+
 // TestPosition: where the screen is in a long listing, from both ends.
 func TestPosition(t *testing.T) {
 	d := drive(t, many(20_000), Options{})

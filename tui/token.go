@@ -90,6 +90,7 @@ func (s *token) refresh() tea.Cmd {
 // older looks further back for events.
 func (s *token) older() tea.Cmd {
 	if s.history.Before == 0 {
+		s.m.say("There are no older events.")
 		return nil
 	}
 	c, q := s.m.client, api.HistoryQuery{Token: s.token.ID, Before: s.history.Before, Last: eventsKept}
