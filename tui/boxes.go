@@ -38,7 +38,7 @@ func (h host) Paint() box.Paint {
 
 func (h host) May(least api.Role) error {
 	if need := (binding{changes: true, least: least}); !h.may(need) {
-		return errors.New(h.forbidden(need))
+		return errors.New(h.refusal(need))
 	}
 	return nil
 }

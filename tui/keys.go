@@ -3,6 +3,7 @@ package tui
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"strings"
 
@@ -49,6 +50,17 @@ func (m *model) may(b binding) bool {
 // forbidden says why the role does not allow what the binding does.
 func (m *model) forbidden(b binding) string {
 	return "not as " + string(m.status.Role) + ": it needs the role " + string(b.needs())
+}
+
+// refusal is forbidden, and who may do it.
+func (m *model) refusal(b binding) string {
+	who := []string{"root"}
+	for _, name := range slices.Sorted(maps.Keys(m.status.Groups)) {
+		if m.status.Groups[name].Covers(b.needs()) {
+			who = append(who, "group "+text.Escape(name))
+		}
+	}
+	return m.forbidden(b) + " (" + strings.Join(who, ", ") + ")"
 }
 
 // twinOf returns the command that does the same as a binding does now.
@@ -346,7 +358,7 @@ func helpKey(m *model) tea.Cmd {
 		}
 		lines = append(lines, text.Left(b.show, 10)+b.help)
 		if !m.may(b) {
-			lines = append(lines, "          "+m.forbidden(b))
+			lines = append(lines, "          "+m.refusal(b))
 			continue
 		}
 		if twin := m.twinOf(b); twin != "" {

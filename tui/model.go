@@ -216,7 +216,7 @@ func (m *model) quiet(before string) {
 // cursor has to wait until the rows are loaded.
 func (m *model) act(b binding) tea.Cmd {
 	if !m.may(b) {
-		m.say(text.Cut(b.show+" does nothing, "+m.forbidden(b)+".", m.width))
+		m.say(text.Cut(b.show+" does nothing, "+m.refusal(b)+".", m.width))
 		return nil
 	}
 	if b.aims && !m.screen().settled() {

@@ -50,7 +50,10 @@ func TestWhoOneIs(t *testing.T) {
 	}
 	f := people()
 	f.status.Role = api.Auditor
+	f.status.Groups = map[string]api.Role{"helpdesk": api.Operator, "audit": api.Auditor, "chiefs": api.Admin}
 	d := drive(t, f, Options{})
+	d.press("R")
+	d.want("R does nothing, not as auditor: it needs the role operator (root, group chiefs, group helpdesk).")
 	d.want("(R revoke)", "(l lock)", "(n new)")
 	d.press("?")
 	d.want("not as auditor: it needs the role operator")

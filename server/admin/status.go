@@ -38,6 +38,10 @@ func (a *Admin) status(w http.ResponseWriter, r *route.Request) error {
 		return err
 	}
 	st := a.Figures()
+	st.Groups = map[string]api.Role{}
+	for name, role := range a.Config().Admin.Groups {
+		st.Groups[name] = api.Role(role)
+	}
 	st.Orphaned, st.NoPasswords = orphaned, !a.Config().Logins.Local
 	st.Users, st.Tokens, st.Stale = a.store.UserCount(), a.store.TokenCount(), stale
 	st.Actor, st.Role, st.Store = r.Peer, r.Role, a.storeHealth()

@@ -15,6 +15,8 @@ type Status struct {
 	Actor   string `json:"actor"`  // the name under which the caller acts, such as "root"
 	Role    Role   `json:"role"`   // what the caller may do
 
+	Groups map[string]Role `json:"groups,omitempty"` // the roles of unix groups, by the name of the group
+
 	Activity    Activity    `json:"activity"`
 	Store       StoreHealth `json:"store"`
 	Certificate Certificate `json:"certificate"`
