@@ -18,11 +18,10 @@ import (
 	"gatehouse/storage/backup"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
+	"gatehouse/storage/storagetest/must"
 
 	"github.com/dgraph-io/badger/v4"
 	"golang.org/x/sys/unix"
-
-	"gatehouse/storage/storagetest/must"
 )
 
 // BenchmarkCreate compares the durable creations a second of this store with

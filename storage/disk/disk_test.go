@@ -13,10 +13,9 @@ import (
 	"time"
 
 	"gatehouse/storage/disk"
+	"gatehouse/storage/storagetest/must"
 
 	"golang.org/x/sys/unix"
-
-	"gatehouse/storage/storagetest/must"
 )
 
 // WriteFile replaces a file as a whole, with a private one, and replaces only
