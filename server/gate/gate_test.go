@@ -75,6 +75,8 @@ var cases = []struct{ what, raw, want string }{
 	{"an odd method", "x!y /api/verify HTTP/1.1\nHost: x\n\n", "200"},
 	{"close", ask0 + "Connection: keep-alive , CLOSE\n\n" + ask0 + "\n", "200"},
 	{"close after a blank", ask0 + "Connection: keep-alive close\n\n" + ask0 + "\n", "200"},
+	{"close after a blank, in a second field", ask0 + "Connection: a\nConnection: b close\n\n" + ask0 + "\n", "200 200"},
+	{"close after an empty field", ask0 + "Connection:\nConnection: b , Close\n\n" + ask0 + "\n", "200"},
 	{"keep-alive", ask0 + "Connection: keep-alive\n\n" + ask0 + "\n", "200 200"},
 	{"keep-alive in HTTP/1.0", "GET /api/verify HTTP/1.0\nConnection: keep-alive\n\n" + ask0 + "\n", "200"},
 	{"an upgrade", ask0 + "Connection: Upgrade\nUpgrade: websocket\n\n" + ask0 + "\n", "200 200"},

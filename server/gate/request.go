@@ -18,6 +18,8 @@ type head struct {
 	expects bool // to be told to send the body
 	closing bool // the client wants no answer after this one
 
+	connections int // fields of this name
+
 	tokens, authorization, agents, forwards, ids []string // the values of the fields that the handler sees
 }
 
@@ -192,14 +194,19 @@ func (h *head) contentLength(value []byte) bool {
 	return err == nil
 }
 
-// connection looks for close. As net/http does, it takes a blank for a comma.
+// connection looks for close. As net/http does, it takes a blank for a comma, but only in the
+// first field of this name.
 func (h *head) connection(value []byte) {
+	separators := ", \t"
+	if h.connections++; h.connections > 1 {
+		separators = ","
+	}
 	for len(value) > 0 {
-		n := bytes.IndexAny(value, ", \t")
+		n := bytes.IndexAny(value, separators)
 		if n < 0 {
 			n = len(value)
 		}
-		h.closing = h.closing || is(value[:n], "close")
+		h.closing = h.closing || is(trim(value[:n]), "close")
 		value = value[min(n+1, len(value)):]
 	}
 }
