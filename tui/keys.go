@@ -52,14 +52,16 @@ func (m *model) forbidden(b binding) string {
 	return "not as " + string(m.status.Role) + ": it needs the role " + string(b.needs())
 }
 
-// refusal is forbidden, and who may do it.
+// refusal is forbidden, and who may do it. What every server has comes last: a narrow
+// terminal cuts the end.
 func (m *model) refusal(b binding) string {
-	who := []string{"root"}
+	var who []string
 	for _, name := range slices.Sorted(maps.Keys(m.status.Groups)) {
 		if m.status.Groups[name].Covers(b.needs()) {
 			who = append(who, "group "+text.Escape(name))
 		}
 	}
+	who = append(who, "root", "the data directory's owner")
 	return m.forbidden(b) + " (" + strings.Join(who, ", ") + ")"
 }
 
@@ -76,6 +78,10 @@ func (m *model) twinOf(b binding) string {
 }
 
 func (b binding) has(name string) bool { return slices.Contains(b.keys, name) }
+
+// ofUser reports whether a binding is about the user of the screen, where there is one, and
+// not about a row.
+func (b binding) ofUser() bool { return slices.ContainsFunc([]string{"l", "U", "P"}, b.has) }
 
 // bindings returns the keys of all screens, the most wanted first; with readOnly, without
 // those that change anything or write a file.
@@ -292,10 +298,6 @@ func liftDelayKey(m *model) tea.Cmd {
 		return nil
 	}
 	name := text.Escape(u.UID)
-	if s, ok := m.screen().(*userTokens); ok && s.holds != nil && s.who.LoginDelay == nil {
-		m.say("The logins of " + name + " are not delayed.")
-		return nil
-	}
 	m.ask(box.Question{
 		Question: "Let " + name + " log in again?", Verb: "lift", Done: name + " may log in again.",
 		Lines: []string{"Lifts the delay after too many bad passwords."},

@@ -1,11 +1,15 @@
 package tui
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	tea "github.com/charmbracelet/bubbletea"
 
 	"gatehouse/server/api"
 	"gatehouse/tui/listing"
@@ -125,4 +129,130 @@ func TestASlowUserIsShown(t *testing.T) {
 	if s := d.screen().(*userTokens); len(s.who.Days) == 0 {
 		t.Errorf("the answer was dropped:\n%s", d.View())
 	}
+}
+
+// slowFacts takes half a second to tell about a user, by the clock of the driver.
+type slowFacts struct {
+	*fake
+	d      *driver
+	err    error // of User
+	asked  int   // User
+	given  int   // of these, how often the question was given up before it was sent
+	counts int
+}
+
+func (s *slowFacts) User(ctx context.Context, uid string) (api.UserDetail, error) {
+	s.asked++
+	if ctx.Err() != nil {
+		s.given++
+		return api.UserDetail{}, ctx.Err()
+	}
+	s.d.clock = s.d.clock.Add(500 * time.Millisecond)
+	u, err := s.fake.User(ctx, uid)
+	return u, cmp.Or(s.err, err)
+}
+
+func (s *slowFacts) TokenCount(ctx context.Context, q api.TokenQuery) (api.Count, error) {
+	s.counts += btoi(ctx.Err() == nil)
+	return s.fake.TokenCount(ctx, q)
+}
+
+func (s *slowFacts) DisableUser(_ context.Context, uid string) error {
+	s.users[slices.IndexFunc(s.users, func(u api.User) bool { return u.UID == uid })].State = api.StateDisabled
+	return nil
+}
+
+// TestAChangedUserIsShown: a refresh that somebody or a change asks for does not wait, and
+// outdates the open question; one that nobody asked for waits as long as a slow answer costs.
+func TestAChangedUserIsShown(t *testing.T) {
+	s := &slowFacts{fake: people()}
+	s.d = drive(t, s, Options{})
+	d := s.d
+	d.press("j<enter>")
+	d.want("Users > alice@example.com   active")
+	asked := s.asked
+	for range 8 {
+		d.tick(time.Second)
+	}
+	if s.asked != asked {
+		t.Errorf("asked %d times within 8 s about what takes 0.5 s", s.asked-asked)
+	}
+	open := d.screen().(*userTokens).askUser()()
+	d.press("ly")
+	d.want("Locked alice@example.com.", "Users > alice@example.com   disabled")
+	d.deliver(open)
+	d.want("Users > alice@example.com   disabled")
+	d.press("l")
+	d.want("Unlock alice@example.com?")
+	d.press("<esc>")
+
+	s.err = &api.Error{Status: 503, Message: "The disk is full"}
+	asked = s.asked
+	d.press("r")
+	s.err = nil
+	s.users[1].State = api.StateActive
+	for range 30 {
+		d.tick(time.Second)
+	}
+	d.want("Users > alice@example.com   active")
+	if n := s.asked - asked; n < 2 || n > 4 {
+		t.Errorf("asked %d times in 30 s about what takes 0.5 s", n)
+	}
+}
+
+// TestWhatNobodySeesIsNotAsked: the facts of a user whose row the cursor has left, and how
+// many revoked tokens a listing leaves out that fills the screen.
+func TestWhatNobodySeesIsNotAsked(t *testing.T) {
+	s := &slowFacts{fake: people()}
+	s.d = drive(t, s, Options{})
+	d := s.d
+	d.send(tea.WindowSizeMsg{Width: 140, Height: 30})
+	d.hold = true
+	d.press("j")
+	d.tick(paneAfter)
+	d.press("j")
+	d.release()
+	if s.asked != 1 || s.given != 1 {
+		t.Errorf("asked %d times about a row that the cursor has left, gave up %d", s.asked, s.given)
+	}
+	for _, n := range []int{10, 100} {
+		s := &slowFacts{fake: many(n)}
+		s.d = drive(t, s, Options{})
+		s.d.press("2")
+		s.counts = 0
+		s.d.press("r")
+		if want := 1 + btoi(n == 10); s.counts != want { // of the listing, and of the revoked
+			t.Errorf("%d tokens: counted %d times, want %d", n, s.counts, want)
+		}
+	}
+}
+
+// knownWell tells of a user all that the server may know.
+type knownWell struct{ *fake }
+
+func (k knownWell) User(ctx context.Context, uid string) (api.UserDetail, error) {
+	u, err := k.fake.User(ctx, uid)
+	u.LoginDelay = &api.LoginDelay{Failures: 7, Until: noon.Add(time.Hour).UnixMilli()}
+	u.Sessions = []api.Session{{LastUsed: before(time.Minute)}}
+	for range 5 {
+		u.Rechecks = append(u.Rechecks, api.Asked{Source: "github", Asked: before(time.Minute)})
+	}
+	return u, err
+}
+
+// TestFactsLeaveRoom: in the smallest terminal, what is known of a user leaves room for the
+// row that keys act on, or for the words that there is none.
+func TestFactsLeaveRoom(t *testing.T) {
+	f := people()
+	d := drive(t, knownWell{f}, Options{Offline: true})
+	d.press("j<enter>")
+	d.want("known as", "logins", "sessions", "asked", "used   ")
+	d.send(tea.WindowSizeMsg{Width: minWidth, Height: minHeight})
+	for range 3 {
+		name, _ := d.screen().name()
+		d.want("OFFLINE", "known as", " >", f.tokens[slices.IndexFunc(f.tokens, func(t api.Token) bool { return t.ID == name })].Name)
+		d.press("j")
+	}
+	d.press("/nothing<enter>")
+	d.want("No token of this user matches nothing")
 }

@@ -223,9 +223,12 @@ func (m *model) act(b binding) tea.Cmd {
 		m.say("The rows are still being loaded.")
 		return nil
 	}
-	if r, ok := m.screen().(rows); ok && b.aims && !b.has("A") && r.marksSet() == 0 {
-		_, row := r.name()
-		if _, user := r.user(); !row && !user {
+	if r, ok := m.screen().(rows); ok && b.aims && !b.has("A") && !(b.has("R") && r.marksSet() > 0) {
+		_, there := r.name()
+		if b.ofUser() {
+			_, there = r.user()
+		}
+		if !there {
 			m.say("There is no row to act on.")
 			return nil
 		}

@@ -234,7 +234,6 @@ func TestNoSilentKeys(t *testing.T) {
 		{"5R", "R does nothing on this screen: ? lists the keys.", Options{}},
 		{"R", "R does nothing: this is --read-only.", Options{ReadOnly: true}},
 		{"5R", "R does nothing on this screen: ? lists the keys.", Options{ReadOnly: true}},
-		{"j<enter>U", "The logins of alice@example.com are not delayed.", Options{}},
 		{"2<enter>o", "There are no older events.", Options{}},
 	} {
 		d := drive(t, people(), c.o)
@@ -250,6 +249,37 @@ func TestNoSilentKeys(t *testing.T) {
 	d := drive(t, f, Options{})
 	d.press("j<enter>l")
 	d.want("Lock alice@example.com?")
+	d.press("<esc>U")
+	d.want("Let alice@example.com log in again?") // whether the logins are delayed now, only the server knows
+	d.press("<esc>")
+	for _, key := range []string{"R", "<enter>", " ", "a", "y", "Y"} {
+		d.notice = ""
+		d.press(key)
+		if d.want("There is no row to act on."); d.box != nil || len(d.sent) > 0 {
+			t.Errorf("%s acts on a row that is not there:\n%s", key, d.View())
+		}
+	}
+	d = drive(t, people(), Options{})
+	d.press("2 /nobody<enter>") // the mark is on another row
+	for _, key := range []string{"<enter>", "y"} {
+		d.notice = ""
+		d.press(key)
+		d.want("There is no row to act on.")
+	}
+	d.press("R")
+	d.want("Revoke ")
+}
+
+// TestAFailedListingSaysSo: where the rows would be, also when the query line replaces a
+// filter of the screen.
+func TestAFailedListingSaysSo(t *testing.T) {
+	f := people()
+	d := drive(t, f, Options{})
+	d.press("3/idle:1y<enter>")
+	d.want("in place of idle:90d")
+	f.err = &api.Error{Status: 503, Message: "The disk is full"}
+	d.press("s")
+	d.want("in place of idle:90d", "     ! The disk is full", "(r asks again)")
 }
 
 // TestPosition: where the screen is in a long listing, from both ends.

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	tea "github.com/charmbracelet/bubbletea"
+
 	"gatehouse/server/api"
 )
 
@@ -53,7 +55,10 @@ func TestWhoOneIs(t *testing.T) {
 	f.status.Groups = map[string]api.Role{"helpdesk": api.Operator, "audit": api.Auditor, "chiefs": api.Admin}
 	d := drive(t, f, Options{})
 	d.press("R")
-	d.want("R does nothing, not as auditor: it needs the role operator (root, group chiefs, group helpdesk).")
+	d.want("R does nothing, not as auditor: it needs the role operator (group chiefs, group helpdesk, root, th…")
+	d.send(tea.WindowSizeMsg{Width: 130, Height: 40})
+	d.press("R")
+	d.want("operator (group chiefs, group helpdesk, root, the data directory's owner).")
 	d.want("(R revoke)", "(l lock)", "(n new)")
 	d.press("?")
 	d.want("not as auditor: it needs the role operator")

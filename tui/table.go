@@ -47,6 +47,7 @@ type table[T any] struct {
 	whole   bool           // all that match are marked
 	told    []string       // the ids of the rows that spoken has numbered
 	lines   map[string]int // in which line of the body each row was drawn
+	room    int            // lines for the rows and the foot; 0: never drawn
 	filter  text.Field
 	editing bool
 	still   bool   // nobody moves in it: no row is highlighted
@@ -252,11 +253,15 @@ func (t *table[T]) body(width, height int) []string {
 // below returns what is said below the rows, if they leave a line for it or fill no more
 // than these lines.
 func (t *table[T]) below(lines int) string {
-	if t.foot == nil || len(t.list.Rows()) > lines {
+	t.room = lines
+	if t.foot == nil || !t.fits() {
 		return ""
 	}
 	return t.foot()
 }
+
+// fits reports whether the rows leave room for what is said below them.
+func (t *table[T]) fits() bool { return t.room == 0 || len(t.list.Rows()) <= t.room }
 
 // visible returns the rows to draw in that many lines, which of them the cursor is on, and
 // the dividers by the index of the row below.
@@ -317,7 +322,7 @@ func (t *table[T]) silence() string {
 		return "Nothing to show until a server answers."
 	case t.gone != "" && api.Refused(t.list.Err(), http.StatusNotFound):
 		return t.gone
-	case t.list.Err() != nil && len(t.remark(1<<10)) > 0:
+	case t.misread(): // remark says it
 		return ""
 	case t.list.Err() != nil:
 		return "! " + say.Error(t.list.Err()) + "  (r asks again)"

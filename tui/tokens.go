@@ -178,7 +178,7 @@ func (s *tokens) answer(msg tea.Msg) tea.Cmd {
 	}
 	asking := s.list.Asking()
 	cmd := s.table.answer(msg)
-	if asking && !s.list.Asking() && s.hides() {
+	if asking && !s.list.Asking() && s.fits() && s.hides() {
 		cmd = tea.Batch(cmd, s.revoked.ask(s.m, s.view()))
 	}
 	return cmd

@@ -15,20 +15,23 @@ import (
 	"gatehouse/tui/text"
 )
 
-// roomy is the height from which the page of a user shows the use.
-const roomy = 10
+const (
+	roomy     = 10 // the height from which the page of a user shows the use
+	listLines = 4  // of the page for the table at least: the query line, the heads, and two rows or why there is none
+)
 
 // userTokens is the screen of one user: who it is, and the tokens, the revoked
 // ones too.
 type userTokens struct {
 	tokens
-	who   api.UserDetail
-	holds map[string]int // how many tokens by their state; nil: not known
-	asks  int            // how often
-	waits bool           // the latest question is open
-	came  time.Time      // when the latest answer came
-	took  time.Duration  // and how long that took
-	above int            // lines above the table
+	who    api.UserDetail
+	holds  map[string]int     // how many tokens by their state; nil: not known
+	asks   int                // how often
+	waits  bool               // the latest question is open
+	cancel context.CancelFunc // of it
+	came   time.Time          // when the latest answer came
+	took   time.Duration      // the latest that was not an error
+	above  int                // lines above the table
 }
 
 // userMsg is the user of a userTokens screen as it is now.
@@ -83,7 +86,8 @@ func (s *userTokens) held() (parts []string) {
 	return parts
 }
 
-// body has two lines above the table: how the user is known, and the use.
+// body has above the table how the user is known and, as far as there is room, what else is
+// known.
 func (s *userTokens) body(width, height int) []string {
 	var known []string
 	for _, id := range s.who.Identities {
@@ -119,6 +123,7 @@ func (s *userTokens) body(width, height int) []string {
 		in, today, _ := strings.Cut(say.UsesIn(days), ", ")
 		out = append(out, say.Fitting(width, " used      "+say.Spark(days, len(days)), in, today))
 	}
+	out = out[:min(len(out), max(height-listLines, 0))]
 	s.above = len(out)
 	return append(out, s.tokens.body(width, height-len(out))...)
 }
@@ -143,23 +148,34 @@ func (s *userTokens) start() tea.Cmd { return tea.Batch(s.tokens.start(), s.askU
 
 func (s *userTokens) refresh() tea.Cmd { return tea.Batch(s.tokens.refresh(), s.askUser()) }
 
+// rested reports false as long as a question is open: a new one at each refresh would
+// outdate every answer of a slow server.
+func (s *userTokens) rested() bool {
+	return s.tokens.rested() && !s.waits && s.m.now().Sub(s.came) >= listing.RestFactor*s.took
+}
+
 func (s *userTokens) stop() {
 	s.tokens.stop()
+	s.drop()
+}
+
+// drop gives up the open question.
+func (s *userTokens) drop() {
+	if s.cancel != nil {
+		s.cancel()
+	}
 	s.asks++
 	s.waits = false
 }
 
-// askUser asks for the user, and how many tokens the user has in each state, unless that
-// question is open: a new one each time would outdate every answer of a slow server.
+// askUser asks for the user, and how many tokens the user has in each state, in place of
+// the open question: its answer may be older than the change after which this is asked.
 func (s *userTokens) askUser() tea.Cmd {
-	if s.waits || s.m.now().Sub(s.came) < listing.RestFactor*s.took {
-		return nil
-	}
-	s.asks++
-	s.waits = true
+	s.drop()
+	ctx, cancel := context.WithTimeout(s.m.ctx, listing.Patience)
+	s.waits, s.cancel = true, cancel
 	m, uid, msg := s.m, s.who.UID, userMsg{list: s.list.ID(), seq: s.asks, holds: map[string]int{}}
 	return func() tea.Msg {
-		ctx, cancel := context.WithTimeout(m.ctx, listing.Patience)
 		defer cancel()
 		start := m.now()
 		msg.user, msg.err = m.client.User(ctx, uid)
@@ -180,9 +196,9 @@ func (s *userTokens) answer(msg tea.Msg) tea.Cmd {
 		if u.list != s.list.ID() || u.seq != s.asks {
 			return nil
 		}
-		s.waits, s.came, s.took = false, s.m.now(), u.took
+		s.waits, s.came = false, s.m.now()
 		if u.err == nil { // the listing reports what fails
-			s.who, s.holds = u.user, u.holds
+			s.who, s.holds, s.took = u.user, u.holds, u.took
 		}
 		return nil
 	}
