@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"iter"
@@ -12,7 +13,9 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/box"
 	"gatehouse/tui/listing"
+	"gatehouse/tui/plain"
 )
 
 // TestAnotherListing asks for another listing while the server is slow, in every way that
@@ -197,6 +200,14 @@ func TestAChangedUserIsShown(t *testing.T) {
 	d.want("Users > alice@example.com   active")
 	if n := s.asked - asked; n < 2 || n > 4 {
 		t.Errorf("asked %d times in 30 s about what takes 0.5 s", n)
+	}
+
+	var out bytes.Buffer
+	s = &slowFacts{fake: people(), d: &driver{clock: noon}}
+	in := &typist{lines: []string{"users", "show 2", "lock", "y", "unlock"}, wait: func() { s.d.clock = s.d.clock.Add(box.Glance) }, out: &out}
+	m := newMachine(t.Context(), s, Options{Now: func() time.Time { return s.d.clock }, Out: &out})
+	if err := plain.Run(t.Context(), in, &out, m); err != nil || !strings.Contains(out.String(), "Unlock alice@example.com?") {
+		t.Errorf("without a screen, it says %v\n%s", err, out.String())
 	}
 }
 
