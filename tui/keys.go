@@ -69,10 +69,15 @@ func (m *model) refusal(b binding) string {
 func (m *model) twinOf(b binding) string {
 	r, ok := m.screen().(rows)
 	switch {
-	case ok && b.lists != "" && (b.twin == "" || strings.Contains(r.twin(), " --")): // else an example says more
-		return strings.TrimSuffix(r.twin()+" "+b.lists, " -")
-	case ok && b.has("R") && b.on&ofTokens != 0 && r.markedWhole():
-		return "gatehouse token revoke" + r.flags()
+	case !ok:
+	case b.lists != "":
+		if twin := r.twin(); twin != "" && (b.twin == "" || strings.Contains(twin, " --")) { // else an example says more
+			return strings.TrimSuffix(twin+" "+b.lists, " -")
+		}
+	case b.has("R") && b.on&ofTokens != 0 && r.markedWhole():
+		if flags, ok := r.flags(); ok {
+			return "gatehouse token revoke" + flags
+		}
 	}
 	return b.twin
 }

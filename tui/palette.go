@@ -18,7 +18,8 @@ import (
 // choice is something that the palette offers.
 type choice struct {
 	name string // what the typed letters are compared with
-	hint string // its key, or its command twin
+	hint string // its key, or what else is known of it; they are compared with this, too
+	twin string // its command
 	kind kind
 	dim  bool // the role does not allow it
 	do   func(*model) tea.Cmd
@@ -39,6 +40,8 @@ const (
 const (
 	paletteNames = 5 // users, and tokens, that are offered by their name
 	nameLetters  = 2 // from which on they are looked for
+
+	paletteLeast = 16 // columns of a name that a command beside it leaves
 )
 
 // palette offers by name what can be done here, where one can go, and users and tokens.
@@ -72,14 +75,11 @@ func (m *model) choices() (list []choice) {
 		if b.on&m.screen().place() == 0 || b.moves || b.has("ctrl+p") {
 			continue
 		}
-		hint := b.show
-		switch {
-		case !m.may(b):
-			hint = m.forbidden(b)
-		case m.twinOf(b) != "":
-			hint += "   " + m.twinOf(b)
+		hint, twin := b.show, m.twinOf(b)
+		if !m.may(b) {
+			hint, twin = m.forbidden(b), ""
 		}
-		c := choice{called(b), hint, acts, !m.may(b), func(m *model) tea.Cmd { return m.act(b) }}
+		c := choice{called(b), hint, twin, acts, !m.may(b), func(m *model) tea.Cmd { return m.act(b) }}
 		switch {
 		case b.tab != "":
 			c.kind = goes
@@ -89,7 +89,11 @@ func (m *model) choices() (list []choice) {
 		list = append(list, c)
 	}
 	for n, p := range presets {
-		list = append(list, choice{"review: " + p.tab + ", " + p.question(), "3   gatehouse " + p.twin, question, false, func(m *model) tea.Cmd {
+		twin := ""
+		if p.twin != "" {
+			twin = "gatehouse " + p.twin
+		}
+		list = append(list, choice{"review: " + p.tab + ", " + p.question(), "3", twin, question, false, func(m *model) tea.Cmd {
 			return tea.Batch(m.goTo(2), m.tabs[2].(*review).show(n))
 		}})
 	}
@@ -188,7 +192,7 @@ func (b *palette) look() tea.Cmd {
 				msg.err = err
 				return msg
 			}
-			msg.choices = append(msg.choices, choice{"user " + u.UID, u.Name, named, false, func(m *model) tea.Cmd { return m.push(newUserTokens(m, u)) }})
+			msg.choices = append(msg.choices, choice{"user " + u.UID, u.Name, "", named, false, func(m *model) tea.Cmd { return m.push(newUserTokens(m, u)) }})
 		}
 		left := paletteNames
 		for _, q := range []api.Filters{api.Where("search", typed), api.Where("search", typed, "state", api.StateRevoked)} {
@@ -214,7 +218,7 @@ func tokenNamed(t api.Token) choice {
 	if t.State != api.StateLive {
 		name = t.State + " " + name
 	}
-	return choice{name, t.UID + "   " + t.ID, named, false, func(m *model) tea.Cmd { return m.push(newToken(m, t)) }}
+	return choice{name, t.UID + "   " + t.ID, "", named, false, func(m *model) tea.Cmd { return m.push(newToken(m, t)) }}
 }
 
 func (b *palette) Answer(msg tea.Msg) tea.Cmd {
@@ -229,6 +233,16 @@ func (b *palette) Answer(msg tea.Msg) tea.Cmd {
 	return nil
 }
 
+// line shows the choice in so many columns. The key is seen, even if the command is long.
+func (c choice) line(width int) string {
+	hint, least := c.hint, width/2
+	if c.twin != "" {
+		hint, least = hint+"   "+c.twin, paletteLeast
+	}
+	hint = text.Cut(hint, width-3-min(text.Width(text.Escape(c.name)), least))
+	return say.Fitting(width, text.Cut(c.name, width-3-text.Width(hint)), hint)
+}
+
 func (b *palette) Body(width, height int) []string {
 	list := b.found()
 	b.at = min(b.at, max(len(list)-1, 0))
@@ -240,9 +254,7 @@ func (b *palette) Body(width, height int) []string {
 		if top+n == b.at {
 			mark = " > "
 		}
-		hint := text.Escape(c.hint)
-		name := text.Cut(c.name, max(width-7-text.Width(hint), 10)) // the key and the command must be seen
-		s := mark + text.Left(say.Fitting(width-4, name, hint), width-4)
+		s := mark + text.Left(c.line(width-4), width-4)
 		switch {
 		case top+n == b.at:
 			s = b.m.st.cursor.Render(s)

@@ -67,7 +67,7 @@ func TestPaletteFinds(t *testing.T) {
 		{"users", "users: all users"}, {"tokens", "tokens: all tokens"}, {"review", "review: ready-made"}, {"events", "events: the audit log"}, {"status", "status: how"},
 		{"export", "export: write"}, {"help", "help: all keys"}, {"revoke", "revoke"}, {"lock", "lock the user"},
 		{"rvk", "revoke"}, {"lck", "lock the user"}, {"expt", "export: write"}, {"stts", "status: how"}, {"tkns", "tokens: all tokens"}, {"rvw", "review: ready-made"}, {"hlp", "help: all keys"},
-		{"re", "review: ready-made"}, {"review: never", "review: never,"}, {"user list --csv", "export: write"},
+		{"re", "review: ready-made"}, {"review: never", "review: never,"},
 		{"alice", "user alice@example.com"}, {"laptop", "token 01"}, {`"alice`, "user alice@example.com"}, {`"laptop"`, "token 01"},
 	} {
 		d.press("1<ctrl+p>" + c.typed)
@@ -82,6 +82,18 @@ func TestPaletteFinds(t *testing.T) {
 		d.press("2<ctrl+p>revoke the marked")
 		d.want("R   gatehouse token revoke ID")
 		d.press("<esc>")
+		// With a long filter the command is cut, and the key is seen.
+		d.press("2/idle:90d created-after:2020-01-01 scope:" + strings.Repeat("x", 60) + "<enter><ctrl+p>next sort")
+		d.want("   s   gatehouse token list")
+		d.press("<esc><esc>")
+	}
+	// What is typed is not compared with the filter in the commands.
+	f := people()
+	f.users = append(f.users, api.User{UID: "n.smith@example.com", Name: "Nora", State: api.StateActive})
+	d = drive(t, f, Options{})
+	d.press("/nora<enter><ctrl+p>nora")
+	if found := d.box.(*palette).found(); len(found) == 0 || found[0].name != "user n.smith@example.com" {
+		t.Errorf("nora, with nora as the filter: got %+v", found)
 	}
 }
 
@@ -117,6 +129,37 @@ func TestARefusedAKeepsRFromOneRow(t *testing.T) {
 	if d.want("More than 1,000 users match: filter first."); d.box != nil {
 		t.Errorf("more than can be marked: %T", d.box)
 	}
+}
+
+// TestALateAMarksNothing: users that A was to mark for one question of Review, and that
+// come when another is shown, or the same again, stay unmarked, and R is not about them.
+func TestALateAMarksNothing(t *testing.T) {
+	for _, keys := range []string{"<shift+tab>", "<tab>", "<tab><shift+tab>"} {
+		f := people()
+		f.users = append(f.users, api.User{UID: "robot@service", Source: "service", State: api.StateActive, Orphaned: true, Tokens: 1})
+		f.tokens = append(f.tokens, api.Token{ID: id(99), UID: "robot@service", State: api.StateLive, ExpiresOn: api.Never})
+		d := drive(t, f, Options{})
+		d.press("3<shift+tab><shift+tab><shift+tab>")
+		d.want("[locked]", "alistair@example.com")
+		d.hold = true
+		d.press("A")
+		late := d.held
+		d.held, d.hold = nil, false
+		if len(late) != 1 {
+			t.Fatalf("A asks %d questions", len(late))
+		}
+		d.press(keys)
+		d.run(late[0])
+		d.wantNot("marked (")
+		d.press("R")
+		if strings.HasPrefix(keys, "<shift") {
+			d.want("[orphaned]", "Revoke", "robot@service")
+			d.wantNot("alistair")
+		}
+	}
+	d := drive(t, people(), Options{}) // in time
+	d.press("3<shift+tab><shift+tab><shift+tab>A")
+	d.want("1 marked (")
 }
 
 // TestNoticesLeave: what was said before a box was opened does not stand under it.

@@ -155,11 +155,11 @@ func (t *table[T]) remark(width int) (out []string) {
 	return nil
 }
 
-// replaced returns the filters of the screen that the query line replaces.
+// replaced returns the filters of the screen that the query line replaces by others.
 func (t *table[T]) replaced() (names []string) {
-	rest := listing.Without(t.given(), t.filter.Value, t.forms)
+	typed, rest := listing.Filters(t.filter.Value, t.forms), listing.Without(t.given(), t.filter.Value, t.forms)
 	for name, values := range t.given() {
-		if rest[name] == nil {
+		if rest[name] == nil && !slices.Equal(typed[name], values) {
 			names = append(names, name+":"+strings.Join(values, ","))
 		}
 	}
@@ -167,18 +167,42 @@ func (t *table[T]) replaced() (names []string) {
 	return names
 }
 
-// flags returns the filters of the screen and of the query line as those of a command.
-func (t *table[T]) flags() string {
+// none returns what to say when nothing matches; narrowed, unless the query line replaces
+// what that is about.
+func (t *table[T]) none(narrowed string) string {
+	if len(t.replaced()) > 0 {
+		return "No " + t.noun + " matches"
+	}
+	return narrowed
+}
+
+// flags returns the filters of the screen and of the query line as those of a command, and
+// whether there are flags that select the same.
+func (t *table[T]) flags() (string, bool) {
 	all := listing.Filters(t.filter.Value, t.forms)
+	for name, values := range all {
+		switch {
+		case !slices.ContainsFunc(t.forms, func(f api.FilterForm) bool { return f.Name == name }):
+			return "", false // words of a listing that no command searches
+		case name != "user" && name != "owner":
+		case slices.ContainsFunc(values, func(uid string) bool { return !strings.Contains(uid, "@") }):
+			return "", false // the beginning of a uid: a flag takes a whole one
+		}
+	}
 	for name, values := range listing.Without(t.given(), t.filter.Value, t.forms) {
 		all[name] = append(slices.Clone(values), all[name]...)
 	}
-	return listing.Flags(all, t.forms)
+	flags := listing.Flags(all, t.forms)
+	return flags, text.Escape(flags) == flags // else it is not shown as it is, and can't be copied
 }
 
-// twin returns the command that lists the same.
+// twin returns the command that lists the same; empty: there is none.
 func (t *table[T]) twin() string {
-	out := "gatehouse " + t.command + t.flags()
+	flags, ok := t.flags()
+	if !ok {
+		return ""
+	}
+	out := "gatehouse " + t.command + flags
 	if v := t.view(); v.Order != "" && t.Changed() {
 		out += " --sort " + strings.Repeat("-", btoi(v.Reverse)) + string(v.Order)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -71,13 +72,10 @@ func TestTypedReplacesTheScreens(t *testing.T) {
 	for _, s := range []struct{ keys, typed, same, says, asks string }{
 		{"3", "idle:180d", "idle:180d", "in place of idle:90d", "tokens that match idle:180d for good?"},
 		{"3<tab><tab><tab><tab><tab><tab>", "idle:1y", "unlimited idle:1y", "in place of idle:30d", "tokens that match unlimited idle:1y for good?"},
-		{"3<tab><tab>", "never-used", "never-used", "in place of never-used:true", ""},
+		{"3<tab><tab><tab>", "never-used", "never-used", "", "tokens without any use that match never-used for good?"},
 		{"3", "id:01", "idle:90d id:01", "", "tokens unused for 90 days that match id:01 for good?"},
 	} {
 		d := drive(t, unfollowed{c}, Options{})
-		if s.says == "in place of never-used:true" {
-			s.keys += "<tab>"
-		}
 		d.press(s.keys + "/" + s.typed + "<enter>")
 		n := rows(s.same)
 		if n == 0 {
@@ -85,12 +83,20 @@ func TestTypedReplacesTheScreens(t *testing.T) {
 		}
 		d.want(say.Count(n, "token")+" match", s.says)
 		d.wantNot("given twice")
+		if s.says == "" {
+			d.wantNot("in place of")
+		}
 		d.press("AR")
 		d.want("Revoke all "+say.Count(n, "token"), s.asks, "Type "+strconv.Itoa(n)+", then enter")
 	}
 	d := drive(t, unfollowed{c}, Options{})
 	d.press("3<tab><tab><tab><tab><tab><tab><tab>/state:active<enter>")
 	d.want("in place of state:unverified", "30 users match")
+	d.press("/<backspace><backspace><backspace><backspace><backspace><backspace>suspended<enter>")
+	d.want("in place of state:unverified", "No user matches state:suspended")
+	d.press("<esc>/nobody-has-this<enter>")
+	d.want("None of the users about whom a provider can't be asked matches nobody-has-this")
+	d.press("<esc>")
 	d.press("<tab><tab><tab>")
 	for d.screen().place() != onNetworks {
 		d.press("<tab>")
@@ -98,6 +104,10 @@ func TestTypedReplacesTheScreens(t *testing.T) {
 	d.press("/action:user.add<enter>")
 	d.wantNot("given twice")
 	d.want("in place of action:token.network")
+	d.press("<esc>/action:user.unlock<enter>")
+	d.want("No event matches action:user.unlock")
+	d.press("3<esc><tab>/idle:9y<enter>")
+	d.want("No token matches idle:9y")
 
 	d.press("1<enter>/user:x<enter>")
 	d.want("! user: this page has only the tokens of ", "; 2 has those of all users")
@@ -168,19 +178,25 @@ func TestRevokedAreNotHidden(t *testing.T) {
 // TestTwins: the commands in the help and the palette select what the screen selects now.
 func TestTwins(t *testing.T) {
 	f := people()
-	for _, c := range []struct{ keys, want string }{
-		{"2", "= gatehouse token list\n"},
-		{"2/idle:90d name:\"my ci\" it's never-used scope:-x<enter>", `= gatehouse token list --search 'it'\''s' --name 'my ci' --idle 90d --never-used --scope '-x'`},
-		{"2s/allen<enter>S", "= gatehouse token list --search allen --sort -created"},
-		{"3", "= gatehouse token list --idle 90d\n"},
-		{"3/alice<enter>A", "= gatehouse token revoke --search alice --idle 90d\n"},
-		{"3/idle:1d<enter>", "= gatehouse token list --idle 1d --csv\n"},
-		{"/ali state:disabled<enter>", "= gatehouse user list --search ali --state disabled --csv"},
-		{"sS", "= gatehouse user list --sort -lastUsed\n"},
-		{"3<shift+tab><shift+tab><shift+tab><shift+tab>", "= gatehouse service list\n"},
-		{"j<enter>/ci<enter>", "= gatehouse token list --user alice@example.com --search ci\n"},
-		{"4/by:root login about:alice@example.com<enter>", "= gatehouse events --by root --about alice@example.com --json\n"},
-		{"3<shift+tab><shift+tab><shift+tab>/x\u202e<enter>", `= gatehouse user list --search 'x\u202e' --locked`},
+	for _, c := range []struct{ keys, want, not string }{
+		{"2", "= gatehouse token list\n", ""},
+		{"2/idle:90d name:\"my ci\" it's never-used scope:-x<enter>", `= gatehouse token list --search 'it'\''s' --name 'my ci' --idle 90d --never-used --scope '-x'`, ""},
+		{"2s/allen<enter>S", "= gatehouse token list --search allen --sort -created", ""},
+		{"3", "= gatehouse token list --idle 90d\n", ""},
+		{"3/alice<enter>A", "= gatehouse token revoke --search alice --idle 90d\n", ""},
+		{"3/idle:1d<enter>", "= gatehouse token list --idle 1d --csv\n", ""},
+		{"/ali state:disabled<enter>", "= gatehouse user list --search ali --state disabled --csv", ""},
+		{"sS", "= gatehouse user list --sort -lastUsed\n", ""},
+		{"3<shift+tab><shift+tab><shift+tab><shift+tab>", "= gatehouse user list FILTER…\n", "--csv"},
+		{"2/user:ada<enter>A", "= gatehouse token list --search TEXT\n", "--csv"},
+		{"2/user:ada<enter>A", "= gatehouse token revoke ID\n", "--csv"},
+		{"2/owner:ada idle:1d<enter>", "= gatehouse token list --search TEXT\n", "--csv"},
+		{"2/user:ada@example.com<enter>", "= gatehouse token list --user ada@example.com\n", ""},
+		{"j<enter>/ci<enter>", "= gatehouse token list --user alice@example.com --search ci\n", ""},
+		{"4/by:root about:alice@example.com<enter>", "= gatehouse events --by root --about alice@example.com --json\n", ""},
+		{"4/by:root login<enter>", "= gatehouse events --by ACTOR --since 24h\n", "--by root"},
+		{"4/by:root reason:x<enter>", "= gatehouse events --by ACTOR --since 24h\n", "--by root"},
+		{"3<shift+tab><shift+tab><shift+tab>/x\u202e<enter>", "= gatehouse user list --search TEXT\n", "--csv"},
 	} {
 		d := drive(t, f, Options{})
 		d.send(tea.WindowSizeMsg{Width: 119, Height: 200})
@@ -192,10 +208,48 @@ func TestTwins(t *testing.T) {
 		if !strings.Contains(lines, c.want) {
 			t.Errorf("%s: %s is missing from\n%s", c.keys, c.want, lines)
 		}
+		if c.not != "" && strings.Contains(lines, c.not) {
+			t.Errorf("%s: %s selects something else than the screen:\n%s", c.keys, c.not, lines)
+		}
 		d.press("<esc><ctrl+p>")
 		if want, _, _ := strings.Cut(strings.Trim(c.want, "= \n"), " --"); !strings.Contains(d.View(), want) {
 			t.Errorf("%s: %s is missing from the palette\n%s", c.keys, want, d.View())
 		}
+	}
+}
+
+// TestALongCommandIsWhole: the help shows a command that does not fit in several lines, which
+// a shell reads as the same, or says that it is too long: a command without its last filter
+// would revoke more.
+func TestALongCommandIsWhole(t *testing.T) {
+	const want = `gatehouse token revoke --search alice --search 'it'\''s  a' --search backup --idle 30d --unlimited --expires-within 30d --state live`
+	for _, width := range []int{60, 80, 100, 200} {
+		d := drive(t, people(), Options{})
+		d.send(tea.WindowSizeMsg{Width: width, Height: 200})
+		d.press("2/alice \"it's  a\" backup idle:30d unlimited expires-within:30d state:live<enter>")
+		d.screen().(*tokens).whole = true // as after A, if something matched
+		d.press("?")
+		var lines []string
+		for l := range strings.Lines(d.View()) {
+			l = strings.TrimSpace(strings.Trim(strings.TrimSpace(l), "│"))
+			if more := len(lines) > 0 && strings.HasSuffix(lines[len(lines)-1], ` \`); more {
+				lines[len(lines)-1] = strings.TrimSuffix(lines[len(lines)-1], `\`) + l
+			} else {
+				lines = append(lines, l)
+			}
+		}
+		if !slices.Contains(lines, "= "+want) {
+			t.Errorf("%d columns: %s is missing from\n%s", width, want, strings.Join(lines, "\n"))
+		}
+		d.send(tea.WindowSizeMsg{Width: width, Height: 20})
+		d.press("G") // to the last line, however many there are
+		d.want("quit; ctrl+c quits anywhere")
+		d.send(tea.WindowSizeMsg{Width: width, Height: 200})
+		d.press("<esc>/ " + strings.Repeat("x", 200) + "<enter>")
+		d.screen().(*tokens).whole = true
+		d.press("?")
+		d.want("= (too long for this screen)")
+		d.wantNot("= gatehouse token revoke --")
 	}
 }
 

@@ -20,7 +20,8 @@ type review struct {
 
 var _ rows = (*review)(nil)
 
-// preset is a question of the Review screen. The command twin has the filters as flags.
+// preset is a question of the Review screen. The command twin has the filters as flags;
+// empty: no command lists the same.
 type preset struct {
 	filters    []string
 	tab, words string              // its name, and the question in words
@@ -40,7 +41,7 @@ var presets = [...]preset{
 	{filters: []string{"expires-within", "30d"}, tab: "ends 30d", words: "that end within 30 days", twin: "token list --expires-within 30d"},
 	{filters: []string{"unlimited", "true", "idle", "30d"}, tab: "unlimited", words: "without any limit and unused for 30 days", twin: "token list --unlimited --idle 30d"},
 	{filters: []string{"state", api.StateUnverified}, tab: "unverified", words: "users about whom a provider can't be asked", users: true, twin: "user list --state unverified"},
-	{filters: []string{"source", "service"}, tab: "orphaned", words: "service accounts that nobody owns", users: true, only: func(u api.User) bool { return u.Orphaned }, twin: "service list"},
+	{filters: []string{"source", "service"}, tab: "orphaned", words: "service accounts that nobody owns", users: true, only: func(u api.User) bool { return u.Orphaned }},
 	{filters: []string{"locked", "true"}, tab: "locked", words: "users who are locked out of logging in", users: true, twin: "user list --locked"},
 	{tab: "networks", words: "used in a network for the first time", networks: true, twin: "events --action token.network"},
 }
@@ -60,13 +61,15 @@ func newReview(m *model) *review {
 	s.rows = s.tokens
 	s.tokens.empty = func(words string) string {
 		p := presets[s.preset]
-		return absence("No token "+p.words+".", "None of the tokens "+p.words+" matches")(words)
+		return absence("No token "+p.words+".", s.tokens.none("None of the tokens "+p.words+" matches"))(words)
 	}
 	s.users.empty = func(words string) string {
 		p := presets[s.preset]
-		return absence("No "+p.words+".", "None of the "+p.words+" matches")(words)
+		return absence("No "+p.words+".", s.users.none("None of the "+p.words+" matches"))(words)
 	}
-	s.networks.empty = absence("No token was used in a network that was new for it.", "No first use in a network matches")
+	s.networks.empty = func(words string) string {
+		return absence("No token was used in a network that was new for it.", s.networks.none("No first use in a network matches"))(words)
+	}
 	return s
 }
 
@@ -109,6 +112,7 @@ func (s *review) show(n int) tea.Cmd {
 	s.preset, s.tokens.m.notice = n, ""
 	p := presets[n]
 	s.users.only = p.only
+	s.users.question++
 	switch {
 	case p.users:
 		s.rows = s.users
@@ -121,10 +125,10 @@ func (s *review) show(n int) tea.Cmd {
 	return s.tokens.ask()
 }
 
-// twin of service accounts is another command, which knows their owners.
+// twin is empty where no command lists what only this screen picks out.
 func (s *review) twin() string {
-	if p := presets[s.preset]; p.only != nil && !s.filtered() {
-		return "gatehouse " + p.twin
+	if presets[s.preset].only != nil {
+		return ""
 	}
 	return s.rows.twin()
 }

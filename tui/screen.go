@@ -93,8 +93,8 @@ type rows interface {
 	click(line int) (cmd tea.Cmd, was, ok bool) // on a line of the body
 
 	exported() box.Listing // all that it lists
-	twin() string          // the command that lists the same
-	flags() string         // the filters of that
+	twin() string          // the command that lists the same; empty: there is none
+	flags() (string, bool) // the filters of that; false: no flags select the same
 
 	sort() tea.Cmd // in the next order
 	turn() tea.Cmd // in the reverse order

@@ -22,7 +22,8 @@ import (
 // users is the screen of all users, by uid.
 type users struct {
 	table[api.User]
-	only func(api.User) bool // of what the filters select; nil: all
+	only     func(api.User) bool // of what the filters select; nil: all
+	question int                 // raised when the screen turns to another one
 }
 
 var _ rows = (*users)(nil)
@@ -160,9 +161,10 @@ const markMost = 1000
 
 // markedMsg brings the users that A marks.
 type markedMsg struct {
-	list   int
-	view   listing.View
-	answer listing.Answer[api.User]
+	list     int
+	question int
+	view     listing.View
+	answer   listing.Answer[api.User]
 }
 
 // markAll marks all users that match.
@@ -171,12 +173,12 @@ func (s *users) markAll() (cmd tea.Cmd, refused string) {
 	if strings.TrimSpace(v.Words) == "" && len(s.given()) == 0 {
 		return nil, "Filter first: this would mark every user there is."
 	}
-	m, id := s.m, s.list.ID()
+	m, id, question := s.m, s.list.ID(), s.question
 	_, src := s.query(v)
 	return func() tea.Msg {
 		ctx, cancel := context.WithTimeout(m.ctx, listing.Patience)
 		defer cancel()
-		return markedMsg{id, v, listing.Read(ctx, src, listing.Spot{Limit: markMost + 1})}
+		return markedMsg{id, question, v, listing.Read(ctx, src, listing.Spot{Limit: markMost + 1})}
 	}, ""
 }
 
@@ -185,7 +187,7 @@ func (s *users) answer(msg tea.Msg) tea.Cmd {
 	switch {
 	case !ok:
 		return s.table.answer(msg)
-	case a.list != s.list.ID() || a.view != s.view():
+	case a.list != s.list.ID() || a.question != s.question || a.view != s.view():
 		return nil // another listing by now
 	}
 	s.m.heard(a.answer.Err)

@@ -10,6 +10,8 @@ package box
 import (
 	"context"
 	"iter"
+	"regexp"
+	"strings"
 	"sync"
 	"time"
 
@@ -240,7 +242,7 @@ func (b *Text) Key(k Key) tea.Cmd {
 	case "g", "home":
 		b.top = 0
 	case "G", "end":
-		b.top = len(b.Lines)
+		b.top = 1 << 20
 	default:
 		b.host.Close()
 		if k.Name == "enter" && b.Enter != nil {
@@ -254,22 +256,56 @@ func (b *Text) Answer(tea.Msg) tea.Cmd { return nil }
 func (b *Text) Kind() plain.Kind       { return plain.Shown }
 
 func (b *Text) Body(width, height int) []string {
+	lines := fitting(b.Lines, width-3)
 	b.height = max(height-3, 1)
-	b.top = max(min(b.top, len(b.Lines)-b.height), 0)
+	b.top = max(min(b.top, len(lines)-b.height), 0)
 	out := []string{" " + b.host.Paint().Title(text.Cut(b.Title, width-1))}
-	for _, l := range b.Lines[b.top:min(b.top+b.height, len(b.Lines))] {
-		out = append(out, "   "+text.Cut(l, width-3))
+	for _, l := range lines[b.top:min(b.top+b.height, len(lines))] {
+		out = append(out, "   "+l)
 	}
 	keys := ""
-	if below := len(b.Lines) - b.top - b.height; below > 0 {
+	if below := len(lines) - b.top - b.height; below > 0 {
 		keys = say.Count(below, "more line") + " below: j   "
-	} else if len(b.Lines) > b.height {
+	} else if len(lines) > b.height {
 		keys = "k scrolls up   "
 	}
 	if b.Enter != nil {
 		keys += "enter open   "
 	}
 	return append(out, "", " "+keys+"esc close")
+}
+
+// fitting returns lines in at most so many columns. It cuts them, but a command, a line that
+// begins with "= ", goes on in the next line: without its last filter it would select more.
+func fitting(lines []string, width int) (out []string) {
+	for _, l := range lines {
+		margin, command, ok := strings.Cut(l, "= ")
+		if l = text.Escape(l); ok && strings.TrimSpace(margin) == "" && text.Width(l) > width {
+			out = append(out, folded(margin, text.Escape(command), width)...)
+			continue
+		}
+		out = append(out, text.Cut(l, width))
+	}
+	return out
+}
+
+// word is a word of a command, with what is in quotation marks.
+var word = regexp.MustCompile(`(\\.|'[^']*'|[^' ])+`)
+
+// folded divides a command between words, as a shell takes it: \ ends a line that goes on.
+func folded(margin, command string, width int) (out []string) {
+	line, start := margin+"=", margin+"   "
+	for _, w := range word.FindAllString(command, -1) {
+		if text.Width(start+" "+w+` \`) > width {
+			return []string{margin + "= (too long for this screen)"}
+		}
+		if text.Width(line+" "+w+` \`) > width {
+			out = append(out, line+` \`)
+			line = start
+		}
+		line += " " + w
+	}
+	return append(out, line)
 }
 
 // counted counts the rows that pass.

@@ -74,7 +74,7 @@ func LastUse(now time.Time, u api.User) string {
 }
 
 // InUse reports whether a token was used within the last hour: somebody would
-// notice at once. `gatehouse token revoke` has the same hour (inUse in package cli).
+// notice at once.
 func InUse(now time.Time, t api.Token) bool {
 	return t.Used() && now.Sub(time.UnixMilli(t.LastUsed)) < time.Hour
 }
