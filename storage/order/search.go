@@ -85,15 +85,15 @@ func (q *question) prepare() {
 	case s.Owner != 0:
 		q.pick.Owners = make([]bool, q.views.table.Owners.Len())
 		if int(s.number) < len(q.pick.Owners) {
-			q.pick.Owners[s.number] = true
+			q.pick.Owners[s.number] = q.owner(s.number)&(refused|notLive) == 0
 		}
 	case q.match.Owner != nil || q.match.State != nil:
 		q.pick.Owners = make([]bool, len(q.states))
 		for n, state := range q.states { // the tokens of removed users have left the table, or are about to
 			q.pick.Owners[n] = state != record.UserRemoved && q.owner(uint32(n))&(refused|notLive) == 0
 		}
-		q.nobody = !slices.Contains(q.pick.Owners, true)
 	}
+	q.nobody = q.pick.Owners != nil && !slices.Contains(q.pick.Owners, true)
 }
 
 // counts reports whether the tokens that the table picks need only be counted.
@@ -258,7 +258,7 @@ func (q *question) matching(p *part, list []uint32) []uint32 {
 // and whose facts are known. A token whose facts are not known is newer than the question.
 func (q *question) inTime(p *part, list []uint32) []uint32 {
 	created, ends := q.match.Created, q.match.Ends
-	if created != (Span{}) || q.byCreation() || ends == (Span{}) {
+	if created != (Span{}) || q.byCreation() || ends == (Span{}) || q.ending {
 		list = q.createdIn(p, list, created)
 	}
 	if ends == (Span{}) {
@@ -359,10 +359,11 @@ func (v *Views) number(owner record.UserID) uint32 {
 // records searches the tokens of one owner by reading their records, including those of
 // tokens that are not in the table.
 func (q *question) records() error {
-	return q.views.index.Tokens(q.sieve.Owner, func(t record.Token) {
+	return q.views.index.Tokens(q.sieve.Owner, func(t record.Token) bool {
 		if q.sieve.Takes(t.ID, q.sieve.number, usedAt(&t)) {
 			q.record(&t, q.sieve.number)
 		}
+		return q.goOn()
 	})
 }
 

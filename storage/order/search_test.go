@@ -20,9 +20,19 @@ func TestManyTokens(t *testing.T) {
 			h.step()
 		}
 	}
-	for range 60 {
+	rich := anyOf(h.rand, h.users)
+	for rich.removed {
+		rich = anyOf(h.rand, h.users)
+	}
+	for range 3000 {
+		h.addTokenOf(rich)
+	}
+	for n := range 120 {
 		f := h.filter()
 		f.Match, f.Prefix, f.Owner = nil, "", 0 // these leave few tokens
+		if n%2 == 0 {
+			f.Owner = rich.id
+		}
 		takes := func(*token) bool { return true }
 		if h.rand.IntN(4) > 0 {
 			f.Match, takes = h.match()

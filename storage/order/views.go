@@ -13,8 +13,8 @@ type Index interface {
 	Held(user record.UserID, fn func(id keys.ID, created int64) bool) error
 	// Token returns a token with its uses; ok is false if it has no record.
 	Token(id keys.ID) (t record.Token, ok bool, err error)
-	// Tokens lists all tokens of a user with their uses.
-	Tokens(owner record.UserID, fn func(record.Token)) error
+	// Tokens lists all tokens of a user with their uses, until fn returns false.
+	Tokens(owner record.UserID, fn func(record.Token) bool) error
 	// TokensIn lists all tokens with ids that have this first random byte, without their
 	// uses. They are valid during the call.
 	TokensIn(first byte, fn func(*record.Token)) error

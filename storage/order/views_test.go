@@ -118,13 +118,13 @@ func (h *house) Held(id record.UserID, fn func(keys.ID, int64) bool) error {
 	return nil
 }
 
-func (h *house) Tokens(owner record.UserID, fn func(record.Token)) error {
+func (h *house) Tokens(owner record.UserID, fn func(record.Token) bool) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, list := range []map[string]*token{h.tokens, h.dead} {
 		for _, t := range list {
-			if t.owner.id == owner {
-				fn(t.record())
+			if t.owner.id == owner && !fn(t.record()) {
+				return nil
 			}
 		}
 	}
@@ -224,8 +224,9 @@ func (h *house) addUser() {
 	h.save(u)
 }
 
-func (h *house) addToken() {
-	u := anyOf(h.rand, h.users)
+func (h *house) addToken() { h.addTokenOf(anyOf(h.rand, h.users)) }
+
+func (h *house) addTokenOf(u *user) {
 	if u.removed {
 		return
 	}

@@ -57,8 +57,9 @@ func (rd *Reader) OwnedKeys(q Owned) iter.Seq[[]byte] {
 	}
 }
 
-// EachOwned calls fn with each token of a user, in the order of their keys.
-func (rd *Reader) EachOwned(owner record.UserID, fn func(record.Token)) error {
+// EachOwned calls fn with each token of a user, in the order of their keys, until it returns
+// false.
+func (rd *Reader) EachOwned(owner record.UserID, fn func(record.Token) bool) error {
 	for k := range rd.Scan(record.OwnedBy(owner)) {
 		_, id := record.CutOwnedKey(k)
 		t, err := rd.Token(id)
@@ -68,8 +69,8 @@ func (rd *Reader) EachOwned(owner record.UserID, fn func(record.Token)) error {
 		if err != nil {
 			return err
 		}
-		if t.Owner == owner {
-			fn(t)
+		if t.Owner == owner && !fn(t) {
+			break
 		}
 	}
 	return nil
@@ -106,8 +107,8 @@ func (x Lists) Token(id keys.ID) (t record.Token, ok bool, err error) {
 	return t, err == nil, err
 }
 
-// Tokens calls fn with each token of a user.
-func (x Lists) Tokens(owner record.UserID, fn func(record.Token)) error {
+// Tokens calls fn with each token of a user, until it returns false.
+func (x Lists) Tokens(owner record.UserID, fn func(record.Token) bool) error {
 	return x.View(func(rd *Reader) error { return rd.EachOwned(owner, fn) })
 }
 

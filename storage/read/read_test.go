@@ -221,7 +221,7 @@ func TestLists(t *testing.T) {
 	l := read.Lists{View: f.read}
 	for owner, want := range map[record.UserID][]string{alice.ID: {v.Name}, 10: nil} {
 		var got []string
-		if err := l.Tokens(owner, func(v record.Token) { got = append(got, v.Name) }); err != nil || !slices.Equal(got, want) {
+		if err := l.Tokens(owner, func(v record.Token) bool { got = append(got, v.Name); return true }); err != nil || !slices.Equal(got, want) {
 			t.Errorf("tokens of %d: got %q, %v, want %q", owner, got, err, want)
 		}
 	}
