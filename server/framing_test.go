@@ -186,6 +186,20 @@ func TestLongBody(t *testing.T) {
 			}
 		}
 	}
+	c := must.Get(net.Dial("tcp", strings.TrimPrefix(url, "http://")))(t)
+	defer c.Close()
+	chunks := "POST /api/authenticate/userpass HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n500000\r\n" + body + "\r\n0\r\n\r\n"
+	if _, err := io.WriteString(c, chunks); err != nil {
+		t.Errorf("chunks: %v", err)
+	}
+	answers := bufio.NewReader(c)
+	resp, err := http.ReadResponse(answers, nil)
+	if err == nil && resp.StatusCode == http.StatusContinue {
+		resp, err = http.ReadResponse(answers, nil)
+	}
+	if err != nil || resp.StatusCode != http.StatusRequestEntityTooLarge {
+		t.Errorf("chunks of a client that was told to continue: got %v, %v, want 413", resp, err)
+	}
 	asks := talk(t, url, []string{head("POST /api/authenticate/userpass", "Expect: 100-continue\r\n")}, inTurn)
 	if got := statuses(asks); got != "413" {
 		t.Errorf("to a client that asks first: got %s, want 413", got)

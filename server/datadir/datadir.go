@@ -199,7 +199,7 @@ func (d Dir) owners() string {
 		if st.Uid != 0 {
 			name = "root, " + name
 		}
-		return name + ", " + whose + ", and members of " + strings.Join(groups, ", ")
+		return name + ", " + whose + ", and members of " + strings.Join(groups, ", ") + " as far as their role allows"
 	}
 	if st.Uid != 0 {
 		name = "root and " + name

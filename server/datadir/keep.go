@@ -40,12 +40,12 @@ func (d Dir) BackupInto(ctx context.Context, dir string, now time.Time) (file st
 // isUnfinished matches the names of backups that are being written, and of those that never will be.
 var isUnfinished = regexp.MustCompile(`^\.gatehouse-\d{8}T\d{6}Z(\.[2-9])?-\d+$`)
 
-// abandonedAfter is how long a backup that is still being written is not written to at most.
+// abandonedAfter: a backup that is being written gets more bytes within this time.
 const abandonedAfter = 24 * time.Hour
 
 // KeepNewest deletes all but the newest of the backups that are named as by BackupInto, and
-// what is left of backups that were killed. It deletes no other file, and never the backup just made, even if the clock was wrong when
-// the others were made.
+// what is left of backups that were killed. It deletes no other file, and never the backup
+// just made, even if the clock was wrong when the others were made.
 func KeepNewest(dir string, keep int, made string) error {
 	entries, err := os.ReadDir(dir) // in the order of their names
 	if err != nil {

@@ -124,11 +124,30 @@ const longestRest = 64 << 20
 // client wants the connection closed. The time that a request has bounds this, too.
 func drained(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		next.ServeHTTP(w, r)
-		if r.ContentLength != 0 && r.Header.Get("Expect") == "" { // or the read would ask for the body
+		if r.ContentLength == 0 || r.ContentLength > longestRest {
+			next.ServeHTTP(w, r)
+			return
+		}
+		body := &asked{ReadCloser: r.Body, asked: r.Header.Get("Expect") == ""}
+		with := *r
+		with.Body = body
+		next.ServeHTTP(w, &with)
+		if body.asked {
 			io.CopyN(io.Discard, r.Body, longestRest)
 		}
 	})
+}
+
+// asked is a body that notes whether the client was asked to send it. A client that expects
+// "100 Continue" is asked by the first read.
+type asked struct {
+	io.ReadCloser
+	asked bool
+}
+
+func (b *asked) Read(p []byte) (int, error) {
+	b.asked = true
+	return b.ReadCloser.Read(p)
 }
 
 // HTTP returns an http.Server for the ports that TCP took. It tells the connections when

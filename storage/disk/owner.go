@@ -35,16 +35,16 @@ func CheckOwner(dir string) error {
 // another configuration, key or store there, or a socket that passwords are then sent
 // to. A directory that does not exist is made private.
 func CheckPrivate(dir string) error {
-	for _, d := range []string{dir, filepath.Join(dir, "store")} {
-		info, err := os.Stat(d)
+	for _, d := range []struct{ path, advice string }{{dir, "name one with --data"}, {filepath.Join(dir, "store"), "move it away"}} {
+		info, err := os.Stat(d.path)
 		if err != nil {
 			continue // opening it returns the reason
 		}
 		if !info.IsDir() {
-			return fmt.Errorf("%s is not a directory: name one with --data", d)
+			return fmt.Errorf("%s is not a directory: %s", d.path, d.advice)
 		}
 		if mode := info.Mode().Perm(); mode&0o022 != 0 {
-			return fmt.Errorf("%s has mode %04o, so others can write to it: chmod 700 it if nobody else should have put files there, or name a new directory with --data", d, mode)
+			return fmt.Errorf("%s has mode %04o, so others can write to it: chmod 700 it if nobody else should have put files there, or name a new directory with --data", d.path, mode)
 		}
 	}
 	return nil

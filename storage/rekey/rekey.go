@@ -22,6 +22,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -157,6 +158,14 @@ type Rotation struct {
 	Step func(done string) // called after each step, so that tests can stop the process there; may be nil
 }
 
+// isUnfinished reports whether a rotation that was killed has left this file: what was to
+// become the key file, or a kept one.
+func (o Rotation) isUnfinished(file string) bool {
+	name := regexp.MustCompile(`^\.` + regexp.QuoteMeta(filepath.Base(o.Key)) + `(` + regexp.QuoteMeta(infix) + `\d{8}T\d{6}Z(\.\d+)?)?-\d+$`)
+	info, err := os.Lstat(file)
+	return err == nil && info.Mode().IsRegular() && name.MatchString(filepath.Base(file))
+}
+
 // Result is what a rotation has done.
 type Result struct {
 	Ring keys.Ring
@@ -192,8 +201,8 @@ func (o Rotation) Run() (result Result, err error) {
 	if err != nil {
 		return result, err
 	}
-	for _, what := range []string{"-", infix} { // of the key file, and of one that is kept
-		for _, left := range beside(o.Key, "."+filepath.Base(o.Key)+what) { // by a rotation that was killed
+	for _, left := range beside(o.Key, "."+filepath.Base(o.Key)) {
+		if o.isUnfinished(left) {
 			os.Remove(left)
 		}
 	}

@@ -67,7 +67,8 @@ func names(t *testing.T, dir string) (list []string) {
 func TestRun(t *testing.T) {
 	ring, key, first := install(t)
 	before := must.Get(keys.ReadFile(key))(t)
-	for _, litter := range []string{".key-123", ".key.old-20261128T130000Z-123"} { // two rotations were killed
+	others := []string{".key-eu-123", ".key.old-20261128T130000Z.swp"} // of another store, and of an editor
+	for _, litter := range append([]string{".key-123", ".key.old-20261128T130000Z-123"}, others...) { // two rotations were killed
 		must.Do(t, before.Write(filepath.Join(filepath.Dir(key), litter)))
 	}
 	done := run(t, rotation(ring, key))
@@ -98,7 +99,7 @@ func TestRun(t *testing.T) {
 	if again.Old == done.Old || again.Ring.Current != 3 {
 		t.Errorf("the second old key is in %s, and the current key is %d", again.Old, again.Ring.Current)
 	}
-	want := []string{"key", filepath.Base(done.Old), filepath.Base(again.Old), "store"}
+	want := append(others, "key", filepath.Base(done.Old), filepath.Base(again.Old), "store")
 	if got := names(t, filepath.Dir(key)); !slices.Equal(got, want) {
 		t.Errorf("the directory has %v, want %v", got, want)
 	}
