@@ -16,6 +16,7 @@ import (
 	"gatehouse/server/api"
 	"gatehouse/server/config"
 	"gatehouse/server/directory"
+	"gatehouse/server/oauth/oauthtest"
 	"gatehouse/storage"
 	"gatehouse/storage/storagetest/must"
 )
@@ -404,6 +405,31 @@ func TestAddressesInAnyOrder(t *testing.T) {
 	if got := h.owner(token); got != "liddell@example.org" {
 		t.Errorf("with another: got %s", got)
 	}
+}
+
+// A user known to two sources keeps one name, whichever of them lets the person in.
+func TestSecondIdentityNeverRenames(t *testing.T) {
+	hub := oauthtest.New(t, "github")
+	h, s := newDirectoryHouse(t, withProvider(hub, "github"))
+	bob, adas := s.Subject(ldaptest.Person("bob")), hub.Issue(oauthtest.Client, ada(), gitHubScopes...)
+	h.addUser("robert@home.example", password)
+	byHub := h.postToken("github", "ada@example.com", adas).newToken().Secret
+	byPassword := h.userpass("robert@home.example", password).newToken().Secret
+	for uid, subject := range map[string]string{"robert@home.example": bob, "ada@example.com": s.Subject(ldaptest.Person("alice"))} {
+		if _, got := h.link(uid, "ldap", subject, false); got != http.StatusOK {
+			t.Fatalf("link %s: got %d", uid, got)
+		}
+	}
+	for range 3 {
+		for _, token := range []string{h.ldapToken("bob"), h.userpass("robert@home.example", password).newToken().Secret, byPassword} {
+			h.ask("GET", verifyPath).token(token).send().want(http.StatusOK).wantHeader("X-Auth-User", "robert@home.example")
+		}
+		for _, token := range []string{h.ldapToken("alice"), h.postToken("github", "ada@example.com", adas).newToken().Secret, byHub} {
+			h.ask("GET", verifyPath).token(token).send().want(http.StatusOK).wantHeader("X-Auth-User", "Ada@Example.com")
+		}
+	}
+	h.wantUsers("Ada@Example.com github active", "robert@home.example local active")
+	h.wantTold(storage.ActionUserRename)
 }
 
 // A new person with an old name and an old address inherits nothing.

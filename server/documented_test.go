@@ -60,6 +60,16 @@ func TestNewTokenIsUnused(t *testing.T) {
 	}
 }
 
+func TestCreateApiToken(t *testing.T) {
+	h := newHouse(t)
+	cookie := h.login(alice, password)
+	made := h.ask("GET", "/api/createApiToken").cookie(cookie).send().newToken()
+	if !secretForm.MatchString(made.Secret) || made.ExpiresOn != api.Never {
+		t.Errorf("got %.20s… until %s, want a token that never ends", made.Secret, made.ExpiresOn)
+	}
+	h.alive(made.Secret)
+}
+
 func TestTokensOldestFirst(t *testing.T) {
 	h := newHouse(t)
 	cookie := h.login(alice, password)
@@ -98,6 +108,17 @@ func TestOwnTokensAlone(t *testing.T) {
 	h.ask("DELETE", "/api/token/"+bobs.ID).cookie(cookie).send().want(http.StatusNotFound)
 	h.ask("PATCH", "/api/token/"+bobs.ID).cookie(cookie).json(`{"name":"mine"}`).send().want(http.StatusNotFound)
 	h.alive(his.Secret)
+}
+
+func TestTokensHaveNoSecret(t *testing.T) {
+	h := newHouse(t)
+	token := h.token()
+	for _, path := range []string{"/api/tokens", "/api/token"} {
+		text := h.ask("GET", path).token(token).send().want(http.StatusOK).text
+		if regexp.MustCompile(`[0-9a-f]{29}`).MatchString(text) || regexp.MustCompile(`apiToken`).MatchString(text) {
+			t.Errorf("GET %s: got %s, want no secret in it", path, text)
+		}
+	}
 }
 
 func TestThisToken(t *testing.T) {

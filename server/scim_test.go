@@ -278,6 +278,8 @@ func TestSCIMBad(t *testing.T) {
 		{"PATCH", id, patchOf(`{"op":"remove","path":"active"}`), 400, "mutability"},
 		{"PATCH", id, `{"Operations":[{"op":"replace","path":"active","value":true,"value":false}]}`, 400, "invalidSyntax"},
 		{"PUT", id, `{"active":"no"}`, 400, "invalidValue"},
+		{"PUT", id, `{"active":true,"externalId":"` + strings.Repeat("x", 600) + `"}`, 400, "invalidValue"},
+		{"PATCH", id, patchOf(`{"op":"replace","path":"externalId","value":"a\u200d"}`), 400, "invalidValue"},
 		{"PUT", id, `{"active":false,"x":"` + strings.Repeat("x", 70<<10) + `"}`, 413, ""},
 		{"POST", "/Users", `{"externalId":"1"}`, 400, "invalidValue"},
 		{"POST", "/Users", `{"userName":"ada"}`, 400, "invalidValue"},
@@ -290,7 +292,8 @@ func TestSCIMBad(t *testing.T) {
 		{"GET", "/Groups", "", 404, ""},
 		{"GET", "/Schemas/urn:nothing", "", 404, ""},
 	} {
-		if b := h.is(h.scim(c.method, c.path, c.body), c.code, c.scimType); strings.Contains(b.Detail, "\n") {
+		b := h.is(h.scim(c.method, c.path, c.body), c.code, c.scimType)
+		if strings.Contains(b.Detail, "\n") || c.method != "GET" && c.code == 400 && strings.Contains(c.body, "externalId\":\"xx") && !strings.HasPrefix(b.Detail, "externalId: ") {
 			t.Errorf("%s %s: got %q", c.method, c.path, b.Detail)
 		}
 	}

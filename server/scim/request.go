@@ -170,6 +170,13 @@ func readOperation(b []byte) (in wish, err error) {
 	return attributes{path: value}.wish()
 }
 
+func checkExternalID(id string) error {
+	if id != "" && (record.Identity{Source: "x", Subject: id}).Check() != nil {
+		return refuse(http.StatusBadRequest, "invalidValue", "externalId: write at most 512 bytes of UTF-8, without control and format characters")
+	}
+	return nil
+}
+
 // readNewUser reads a user to be made. Logins will know the person by an address. If none of
 // the person's addresses is the userName, the login would make another user, which the
 // provider could never stop: that is refused.
@@ -185,8 +192,8 @@ func readNewUser(r *http.Request) (in newUser, err error) {
 	if err := record.CheckUID(in.userName); err != nil {
 		return in, refuse(http.StatusBadRequest, "invalidValue", "userName: %v", err)
 	}
-	if in.externalID != "" && (record.Identity{Source: "x", Subject: in.externalID}).Check() != nil {
-		return in, refuse(http.StatusBadRequest, "invalidValue", "externalId: write at most 512 bytes, without control characters")
+	if err := checkExternalID(in.externalID); err != nil {
+		return in, err
 	}
 	var emails []struct {
 		Value string `json:"value"`

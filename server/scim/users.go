@@ -169,6 +169,11 @@ func (s *SCIM) tell(r *route.Request, c *caller, u storage.User, in wish) (out s
 			state = storage.ToldActive
 		}
 	}
+	if state == storage.ToldActive { // else it stops somebody, whatever the identity
+		if err := checkExternalID(in.externalID); err != nil {
+			return out, err
+		}
+	}
 	do := func() error {
 		out, err = c.hear(r.Context(), c, u.ID, state, in.externalID)
 		return err
