@@ -264,15 +264,23 @@ func ascii(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r >= 0x80 })
 }
 
+// longestSubject is in characters. A longer one is cut: a line of a header has at most 998 bytes
+// (RFC 5322, section 2.1.1), and only encoded words are folded.
+const longestSubject = 250
+
 // compose writes the mail. A text of strangers can't begin a header: all of them are
 // encoded (RFC 2047), and the address is quoted where necessary.
 func (t *Mail) compose(to string, m Message) []byte {
 	var b bytes.Buffer
 	_, domain, _ := strings.Cut(t.from.Address, "@")
+	subject := []rune(m.Subject)
+	if len(subject) > longestSubject {
+		subject = append(subject[:longestSubject-1], '…')
+	}
 	for _, h := range [][2]string{
 		{"From", t.from.String()},
 		{"To", (&mail.Address{Address: to}).String()},
-		{"Subject", mime.QEncoding.Encode("utf-8", m.Subject)},
+		{"Subject", mime.QEncoding.Encode("utf-8", string(subject))},
 		{"Date", time.Now().Format(time.RFC1123Z)},
 		{"Message-ID", "<" + m.ID + "@" + domain + ">"},
 		{"Auto-Submitted", "auto-generated"}, // RFC 3834: no answers from those who are away
@@ -280,7 +288,7 @@ func (t *Mail) compose(to string, m Message) []byte {
 		{"Content-Type", "text/plain; charset=utf-8"},
 		{"Content-Transfer-Encoding", "quoted-printable"},
 	} {
-		// A line has at most 998 bytes (RFC 5322, 2.1.1), and encoded words get lines of their own.
+		// Encoded words get lines of their own.
 		b.WriteString(h[0] + ": " + strings.ReplaceAll(h[1], "?= =?", "?=\r\n =?") + "\r\n")
 	}
 	b.WriteString("\r\n")

@@ -174,14 +174,30 @@ func TestMail(t *testing.T) {
 	}
 }
 
+// TestLongSubject: a subject of any length is cut, so that no line of the mail is too long.
+func TestLongSubject(t *testing.T) {
+	server := smtptest.New(t, smtptest.Options{})
+	m := mailTo(t, server, MailConfig{URL: "smtp://127.0.0.1"})
+	for _, letter := range []string{"x", "é", "💥"} {
+		long := message
+		long.Subject = strings.Repeat(letter, 5000)
+		must.Get(m.Deliver(context.Background(), long))(t)
+		data := server.Mails()[len(server.Mails())-1].Data
+		for line := range strings.Lines(data) {
+			if len(line) > 1000 {
+				t.Errorf("a line of %d bytes", len(line))
+			}
+		}
+		got := must.Get(mail.ReadMessage(strings.NewReader(data)))(t).Header.Get("Subject")
+		if subject, err := new(mime.WordDecoder).DecodeHeader(got); err != nil || subject != strings.Repeat(letter, 249)+"…" {
+			t.Errorf("got %q, %v", subject, err)
+		}
+	}
+}
+
 func wantMail(t *testing.T, data string) {
 	t.Helper()
 	m := must.Get(mail.ReadMessage(strings.NewReader(data)))(t)
-	for line := range strings.Lines(data) {
-		if len(line) > 1000 {
-			t.Errorf("a line of %d bytes", len(line))
-		}
-	}
 	subject, _ := new(mime.WordDecoder).DecodeHeader(m.Header.Get("Subject"))
 	text, _ := io.ReadAll(quotedprintable.NewReader(m.Body))
 	if subject != message.Subject || strings.ReplaceAll(string(text), "\r\n", "\n") != message.Text {
