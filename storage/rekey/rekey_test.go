@@ -67,7 +67,7 @@ func names(t *testing.T, dir string) (list []string) {
 func TestRun(t *testing.T) {
 	ring, key, first := install(t)
 	before := must.Get(keys.ReadFile(key))(t)
-	others := []string{".key-eu-123", ".key.old-20261128T130000Z.swp"} // of another store, and of an editor
+	others := []string{".key-eu-123", ".key.old-20261128T130000Z.swp"}                                // of another store, and of an editor
 	for _, litter := range append([]string{".key-123", ".key.old-20261128T130000Z-123"}, others...) { // two rotations were killed
 		must.Do(t, before.Write(filepath.Join(filepath.Dir(key), litter)))
 	}
