@@ -83,6 +83,9 @@ func (m *model) float(body []string, room int) []string {
 	}
 	most := min(m.width-4, boxWide)
 	lines := m.box.Body(most-1, room-2)
+	if slices.ContainsFunc(lines, func(l string) bool { return strings.HasSuffix(strings.TrimRight(ansi.Strip(l), " "), ` \`) }) {
+		return m.box.Body(m.width, room) // a command of several lines: nothing that is behind may be copied with it
+	}
 	inner := min(boxLeast, most)
 	for _, l := range lines {
 		inner = max(inner, text.Width(strings.TrimRight(ansi.Strip(l), " "))+1)

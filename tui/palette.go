@@ -237,7 +237,10 @@ func (b *palette) Answer(msg tea.Msg) tea.Cmd {
 func (c choice) line(width int) string {
 	hint, least := c.hint, width/2
 	if c.twin != "" {
-		hint, least = hint+"   "+c.twin, paletteLeast
+		hint += "   " + c.twin
+	}
+	if c.twin != "" || c.dim { // who may do it is seen
+		least = paletteLeast
 	}
 	hint = text.Cut(hint, width-3-min(text.Width(text.Escape(c.name)), least))
 	return say.Fitting(width, text.Cut(c.name, width-3-text.Width(hint)), hint)

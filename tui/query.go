@@ -193,7 +193,11 @@ func (t *table[T]) flags() (string, bool) {
 		all[name] = append(slices.Clone(values), all[name]...)
 	}
 	flags := listing.Flags(all, t.forms)
-	return flags, text.Escape(flags) == flags // else it is not shown as it is, and can't be copied
+	shown := text.Escape(flags)
+	if t.m.o.ASCII {
+		shown = text.ASCII(shown)
+	}
+	return flags, shown == flags // else it is not shown as it is, and can't be copied
 }
 
 // twin returns the command that lists the same; empty: there is none.

@@ -231,9 +231,12 @@ func TestALongCommandIsWhole(t *testing.T) {
 		d.press("?")
 		var lines []string
 		for l := range strings.Lines(d.View()) {
-			l = strings.TrimSpace(strings.Trim(strings.TrimSpace(l), "│"))
-			if more := len(lines) > 0 && strings.HasSuffix(lines[len(lines)-1], ` \`); more {
-				lines[len(lines)-1] = strings.TrimSuffix(lines[len(lines)-1], `\`) + l
+			if l = strings.TrimSuffix(l, "\n"); !strings.HasSuffix(l, ` \`) {
+				l = strings.TrimRight(l, " │")
+			}
+			l = strings.TrimLeft(l, " │")
+			if n := len(lines) - 1; n >= 0 && strings.HasSuffix(lines[n], ` \`) { // nothing is behind the \, or a shell would take it for a blank
+				lines[n] = strings.TrimSuffix(lines[n], `\`) + l
 			} else {
 				lines = append(lines, l)
 			}
@@ -355,5 +358,31 @@ func TestPosition(t *testing.T) {
 	all := d.client.(*fake).tokensOf(api.TokenQuery{})
 	if !ok || l.FromStart() || all[from-1].ID != id {
 		t.Errorf("row %d (%v) is %s, the screen begins with %s", from, ok, all[from-1].ID, id)
+	}
+}
+
+// TestWhatIsNotShownIsNoTwin: in ASCII, "é" would stand there as "?", which selects other tokens.
+func TestWhatIsNotShownIsNoTwin(t *testing.T) {
+	for _, ascii := range []bool{false, true} {
+		d := drive(t, people(), Options{ASCII: ascii})
+		d.send(tea.WindowSizeMsg{Width: 120, Height: 200})
+		d.press("2/é<enter>?")
+		if ascii {
+			d.wantNot("--search '")
+		} else {
+			d.want("= gatehouse token list --search 'é'")
+		}
+	}
+}
+
+// TestWhoMayIsSeen: a choice of the palette that the role does not allow says who may, even if its
+// name is cut for it.
+func TestWhoMayIsSeen(t *testing.T) {
+	const why = "not as auditor: it needs the role operator"
+	c := choice{name: "revoke the marked tokens, or the one under the cursor", hint: why, dim: true}
+	for _, width := range []int{65, 71, 110} { // of a line on terminals from 74 columns
+		if got := c.line(width); !strings.Contains(got, why) || !strings.HasPrefix(got, "revoke the") {
+			t.Errorf("%d columns: got %q", width, got)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package tui
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -30,7 +31,7 @@ type userTokens struct {
 	waits  bool               // the latest question is open
 	cancel context.CancelFunc // of it
 	came   time.Time          // when the latest answer came
-	took   time.Duration      // the latest that was not an error
+	took   time.Duration      // the latest that was answered, or took too long
 	above  int                // lines above the table
 }
 
@@ -198,7 +199,10 @@ func (s *userTokens) answer(msg tea.Msg) tea.Cmd {
 		}
 		s.waits, s.came = false, s.m.now()
 		if u.err == nil { // the listing reports what fails
-			s.who, s.holds, s.took = u.user, u.holds, u.took
+			s.who, s.holds = u.user, u.holds
+		}
+		if u.err == nil || errors.Is(u.err, context.DeadlineExceeded) {
+			s.took = u.took
 		}
 		return nil
 	}
