@@ -1,6 +1,7 @@
 package query
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strings"
@@ -177,12 +178,12 @@ func with(f api.Filters, words string, forms []api.FilterForm) (filters, error) 
 	for name, values := range f {
 		all[name] = slices.Clone(values)
 	}
-	list, err := split(words)
-	if err != nil {
-		return nil, err
+	list, closed := api.Words(words)
+	if !closed {
+		return nil, &Error{cmp.Or(list[len(list)-1].Name, "search"), "a quotation mark is not closed"}
 	}
 	for _, w := range list {
-		name, value, err := w.filter(forms)
+		name, value, err := filterOf(w, forms)
 		if err != nil {
 			return nil, err
 		}

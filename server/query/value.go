@@ -1,14 +1,12 @@
 package query
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"gatehouse/server/api"
 	"gatehouse/storage"
@@ -152,71 +150,16 @@ func oneOf(value string, allowed ...string) (string, error) {
 	return value, nil
 }
 
-// word is a part of the terminal's query line, between spaces.
-type word struct {
-	name  string // before the first colon outside quotes; empty: there is none
-	value string
-	plain bool // without a colon or quotes
-}
-
-// split cuts a query line at its spaces. Quotes keep a text with spaces together, and
-// may begin anywhere: name:"my laptop". A quotation mark in the text is written \".
-func split(line string) (list []word, err error) {
-	var w word
-	text := ""
-	quoted, begun := false, false
-	w.plain = true
-	end := func() {
-		if begun {
-			w.value = text
-			list = append(list, w)
-		}
-		w, text, begun = word{plain: true}, "", false
-	}
-	for _, r := range line {
-		switch {
-		case r == '"' && strings.HasSuffix(text, `\`):
-			text = strings.TrimSuffix(text, `\`) + `"`
-		case r == '"':
-			quoted, begun, w.plain = !quoted, true, false
-		case !quoted && unicode.IsSpace(r):
-			end()
-		case r == ':' && !quoted && w.plain && w.name == "":
-			w.name, w.plain, begun, text = text, false, true, ""
-		default:
-			text, begun = text+string(r), true
-		}
-	}
-	if quoted {
-		return nil, &Error{cmp.Or(w.name, "search"), "a quotation mark is not closed"}
-	}
-	end()
-	return list, nil
-}
-
-// filter returns the filter that a word is: a bare one is a search, or a filter that
-// takes no value.
-func (w word) filter(forms []api.FilterForm) (name, value string, err error) {
-	is := func(name string) int {
-		return slices.IndexFunc(forms, func(f api.FilterForm) bool { return f.Name == name })
-	}
-	if n := is(w.value); w.plain && n >= 0 && forms[n].Value == "" {
-		return w.value, "true", nil
-	}
-	if w.name == "" {
-		return "search", w.value, nil
-	}
-	n := is(strings.ToLower(w.name))
+// filterOf returns the filter that a word is.
+func filterOf(w api.Word, forms []api.FilterForm) (name, value string, err error) {
+	name, value = w.Filter(forms)
 	switch {
-	case n < 0 && holdsToken(w.name+w.value):
+	case w.Name == "" || slices.ContainsFunc(forms, func(f api.FilterForm) bool { return f.Name == name }):
+		return name, value, nil
+	case holdsToken(name + value):
 		return "", "", named("search", errToken)
-	case n < 0:
-		e := noFilter(w.name, forms).(*Error)
-		e.Why += fmt.Sprintf(`; search:"%s:%s" looks for the text`, w.name, w.value)
-		return "", "", e
 	}
-	if forms[n].Value == "" && slices.Contains([]string{"", "yes"}, w.value) {
-		w.value = "true"
-	}
-	return forms[n].Name, w.value, nil
+	e := noFilter(name, forms).(*Error)
+	e.Why += fmt.Sprintf(`; search:"%s:%s" looks for the text`, name, value)
+	return "", "", e
 }

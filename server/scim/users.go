@@ -169,7 +169,7 @@ func (s *SCIM) tell(r *route.Request, c *caller, u storage.User, in wish) (out s
 			state = storage.ToldActive
 		}
 	}
-	if state == storage.ToldActive { // else it stops somebody, whatever the identity
+	if state == storage.ToldActive { // what stops somebody is never refused
 		if err := checkExternalID(in.externalID); err != nil {
 			return out, err
 		}

@@ -1,11 +1,9 @@
 package listing
 
 import (
-	"cmp"
 	"regexp"
 	"slices"
 	"strings"
-	"unicode"
 
 	"gatehouse/server/api"
 )
@@ -125,7 +123,8 @@ func common(words []string) string {
 
 // Sought returns the words of a query line that are looked for in texts, in lower case.
 func Sought(line string) (words []string) {
-	for _, w := range Words(line) {
+	all, _ := api.Words(line)
+	for _, w := range all {
 		if w.Value != "" && slices.Contains([]string{"", "search", "name", "id"}, w.Name) {
 			words = append(words, strings.ToLower(w.Value))
 		}
@@ -133,54 +132,13 @@ func Sought(line string) (words []string) {
 	return words
 }
 
-// Word is a part of a query line, between blanks.
-type Word struct {
-	Name  string // of the filter, in lower case: what stands before the first colon; empty: no colon
-	Value string // without quotation marks
-	plain bool   // it has neither a colon nor a quotation mark
-}
-
-// Words divides a query line as the server does: quotation marks keep a text with blanks
-// together, as in name:"my laptop", and one in the text is written \". A mark that is not
-// closed yet ends with the line.
-func Words(line string) (list []Word) {
-	w, text, quoted, begun := Word{plain: true}, "", false, false
-	end := func() {
-		if w.Value = text; begun {
-			list = append(list, w)
-		}
-		w, text, begun = Word{plain: true}, "", false
-	}
-	for _, r := range line {
-		switch {
-		case r == '"' && strings.HasSuffix(text, `\`):
-			text = strings.TrimSuffix(text, `\`) + `"`
-		case r == '"':
-			quoted, begun, w.plain = !quoted, true, false
-		case !quoted && unicode.IsSpace(r):
-			end()
-		case r == ':' && !quoted && w.plain:
-			w.Name, w.plain, begun, text = strings.ToLower(text), false, true, ""
-		default:
-			text, begun = text+string(r), true
-		}
-	}
-	end()
-	return list
-}
-
 // Filters returns the filters of a query line. A bare word is a search, or a filter that
 // takes no value. The server says what is wrong with them.
 func Filters(line string, forms []api.FilterForm) api.Filters {
 	all := api.Filters{}
-	for _, w := range Words(line) {
-		name, value := w.Name, w.Value
-		if form, ok := formOf(value, forms); w.plain && ok && form.Value == "" {
-			name, value = value, "true"
-		} else if form, ok := formOf(name, forms); ok && form.Value == "" {
-			value = "true"
-		}
-		name = cmp.Or(name, "search")
+	words, _ := api.Words(line)
+	for _, w := range words {
+		name, value := w.Filter(forms)
 		all[name] = append(all[name], value)
 	}
 	return all

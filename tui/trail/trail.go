@@ -37,7 +37,8 @@ type Query struct {
 // screen apply, too, except those that the line sets itself.
 func Parse(line string, screen api.Filters) Query {
 	q := Query{filters: listing.Without(screen, line, Forms)}
-	for _, w := range listing.Words(line) {
+	words, _ := api.Words(line)
+	for _, w := range words {
 		value := strings.TrimSpace(w.Value)
 		switch {
 		case w.Name == "about" && strings.Contains(value, "@"):
