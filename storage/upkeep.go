@@ -195,10 +195,8 @@ func (u *upkeep) updateUsages(ids []keys.ID, change func(keys.ID, *record.UsageR
 	var seen []table.Sight
 	err := u.s.index.Write(200*len(ids), func(out *index.Update) error {
 		rd := u.s.reads.At(&out.View)
-		for n, id := range ids {
-			if n%8 == 0 {
-				runtime.Gosched() // let requests run first
-			}
+		runtime.Gosched() // let requests run first
+		for _, id := range ids {
 			if there, err := rd.HasToken(id); err != nil || !there {
 				if err != nil {
 					return err

@@ -1,8 +1,11 @@
 package order
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/bits"
+	"net/netip"
+	"slices"
 
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
@@ -123,12 +126,21 @@ func (f *facts) has(s table.Sight) bool {
 	return seenAt(p.addrs[p.seen[n]:], s.From)
 }
 
-// look notes which of these tokens must be read again.
-func (f *facts) look(list []table.Sight) {
-	for _, s := range list {
-		if !f.has(s) {
-			f.unread[s.ID] = struct{}{}
-		}
+// news returns those of the sightings that the facts do not have.
+func (f *facts) news(list []table.Sight) []table.Sight {
+	return slices.DeleteFunc(list, f.has)
+}
+
+// see adds an address, or notes that the token must be read again: which address its record
+// has dropped for a new one is not known here.
+func (f *facts) see(s table.Sight) {
+	p := &f.parts[s.ID[1]]
+	n, ok := p.find(beyond, s.ID)
+	_, dead := f.dead.find(beyond, s.ID)
+	if !ok || dead || !s.From.IsValid() || !p.knows(n) || p.addrs[p.seen[n]] == record.MaxSeen {
+		f.unread[s.ID] = struct{}{}
+	} else if !f.has(s) {
+		p.seeAlso(n, s.From)
 	}
 }
 
@@ -145,16 +157,31 @@ func (f *facts) setRecord(p *part, n uint32, t *record.Token) {
 
 // see sets where a token was seen.
 func (p *part) see(n uint32, list []record.Seen) {
+	p.unlink(n)
+	if len(list) > 0 {
+		p.seen[n] = uint32(len(p.addrs))
+		p.addrs = appendSeen(p.addrs, list)
+	}
+}
+
+// seeAlso adds an address to those where a token was seen.
+func (p *part) seeAlso(n uint32, from netip.Addr) {
+	at := p.seen[n]
+	list := appendAddress(bytes.Clone(p.addrs[at:int(at)+seenLen(p.addrs[at:])]), from)
+	list[0]++
+	p.unlink(n)
+	p.seen[n] = uint32(len(p.addrs))
+	p.addrs = append(p.addrs, list...)
+}
+
+// unlink forgets where a token was seen.
+func (p *part) unlink(n uint32) {
 	if at := p.seen[n]; at != 0 {
 		p.unlinked += seenLen(p.addrs[at:])
 	}
 	p.seen[n] = 0
 	if p.unlinked > len(p.addrs)/2+1<<10 {
 		p.compact()
-	}
-	if len(list) > 0 {
-		p.seen[n] = uint32(len(p.addrs))
-		p.addrs = appendSeen(p.addrs, list)
 	}
 }
 

@@ -77,7 +77,7 @@ func (v *Views) Settle(stop <-chan struct{}) error {
 	}
 	if err == nil {
 		v.followPeople()
-		_, err = v.followTokens(v.table.Unsaved(nil), stop)
+		_, err = v.followTokens(v.table.Unsaved(nil), true, stop)
 	}
 	return err
 }
@@ -96,7 +96,10 @@ func (v *Views) WriteFile(name string, seals *keys.Seals, m sealed.Moment, stop 
 	if f == nil || p == nil || !v.people.notes.empty() {
 		return errNotKnown
 	}
-	if f.look(v.tokens.notes.take()); len(f.unread) > 0 {
+	for _, s := range f.news(v.tokens.notes.take()) {
+		f.unread[s.ID] = struct{}{}
+	}
+	if len(f.unread) > 0 {
 		return errNotKnown
 	}
 	dead, users := f.dead.there(), p.all()

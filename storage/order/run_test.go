@@ -117,8 +117,8 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// TestSeenBefore: uses at addresses that are known make no query read a record, and uses at
-// others do.
+// TestSeenBefore: a use makes no query read a record, unless its address is new and the record
+// may drop another one for it.
 func TestSeenBefore(t *testing.T) {
 	h := newHouse(t, 6)
 	token := anyOf(h.rand, h.tokens)
@@ -156,6 +156,13 @@ func TestSeenBefore(t *testing.T) {
 	}
 	for n := range byte(record.MaxSeen) {
 		use(netip.AddrFrom4([4]byte{203, 0, 113, n}).String())
+		for known := range n + 1 {
+			seen(netip.PrefixFrom(netip.AddrFrom4([4]byte{203, 0, 113, known}), 32).String(), 1)
+		}
+		room := int(n) < record.MaxSeen-2 // besides the two from before
+		if read := h.reads["Token"] > before; read == room {
+			t.Errorf("%d new addresses: a record was read: %v", n+1, read)
+		}
 	}
 	seen("203.0.113.0/24", 1)
 	seen("192.0.2.0/24", 0) // others have displaced it

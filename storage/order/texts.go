@@ -98,10 +98,14 @@ func (l *limits) add(t limit) uint32 {
 func appendSeen(b []byte, list []record.Seen) []byte {
 	b = append(b, byte(len(list)))
 	for _, v := range list {
-		a := v.Address.AsSlice()
-		b = append(append(b, byte(len(a))), a...)
+		b = appendAddress(b, v.Address)
 	}
 	return b
+}
+
+func appendAddress(b []byte, a netip.Addr) []byte {
+	s := a.AsSlice()
+	return append(append(b, byte(len(s))), s...)
 }
 
 func seenLen(b []byte) int {

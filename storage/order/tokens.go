@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"gatehouse/storage/disk"
 	"gatehouse/storage/keys"
@@ -15,6 +17,7 @@ import (
 type tokens struct {
 	known[facts, table.Sight] // a note without an address: the token's record may have changed
 	following                 sync.Mutex
+	waiting                   atomic.Int32 // queries that wait for it
 }
 
 // withFacts runs fn on the facts as of now or later. They do not change until fn returns.
@@ -24,7 +27,7 @@ func (v *Views) withFacts(fn func(*facts) error) error {
 		if err := k.get(v.closing, true, v.readTokens); err != nil {
 			return err
 		}
-		f, err := v.followTokens(v.table.Unsaved(nil), v.closing)
+		f, err := v.followTokens(v.table.Unsaved(nil), true, v.closing)
 		if err != nil {
 			return err
 		}
@@ -37,33 +40,62 @@ func (v *Views) withFacts(fn func(*facts) error) error {
 	}
 }
 
-// followTokens reads the records again that have changed, by the notes and by the uses that
-// are not noted yet. Those leave [table.Table.Unsaved] only when they are noted, so the
-// caller gets them first. It returns the facts, or nil if they are not there, and
-// [disk.ErrClosed] once stop is closed.
-func (v *Views) followTokens(unsaved []table.Sight, stop <-chan struct{}) (*facts, error) {
+// followTokens brings the facts up to date, by the notes and by the uses that are not noted
+// yet. Those leave [table.Table.Unsaved] only when they are noted, so the caller gets them
+// first. It rests now and then if nobody waits. It returns the facts, or nil if they are not
+// there, and [disk.ErrClosed] once stop is closed.
+func (v *Views) followTokens(unsaved []table.Sight, waits bool, stop <-chan struct{}) (*facts, error) {
 	k := &v.tokens
+	if waits {
+		k.waiting.Add(1)
+		defer k.waiting.Add(-1)
+	}
 	k.following.Lock() // a query must wait for the records that another one is reading
 	defer k.following.Unlock()
-	k.RLock()
-	f := k.value
-	if f != nil {
-		f.look(unsaved)
-		f.look(k.notes.take())
+	for list := range slices.Chunk(append(k.notes.take(), unsaved...), 128) {
+		k.see(list) // each of them, even while the store closes: they are no longer noted
+		k.rest(stop)
 	}
-	k.RUnlock()
+	f := k.there()
 	if f == nil {
 		return nil, nil
 	}
-	for ids := range slices.Chunk(slices.Collect(maps.Keys(f.unread)), 64) {
+	for ids := range slices.Chunk(slices.Collect(maps.Keys(f.unread)), 8) {
 		if disk.IsClosed(stop) {
 			return nil, disk.ErrClosed
 		}
 		if err := v.readAgain(f, ids); err != nil {
 			return nil, err
 		}
+		k.rest(stop)
 	}
 	return f, nil
+}
+
+// see brings the facts up to date where they do not have what was seen.
+func (k *tokens) see(list []table.Sight) {
+	k.RLock()
+	if k.value != nil {
+		list = k.value.news(list)
+	}
+	k.RUnlock()
+	if len(list) == 0 {
+		return
+	}
+	k.Lock()
+	defer k.Unlock()
+	if k.value != nil {
+		for _, s := range list {
+			k.value.see(s)
+		}
+	}
+}
+
+// rest lets requests have the processor, unless a query waits or the store closes.
+func (k *tokens) rest(stop <-chan struct{}) {
+	if k.waiting.Load() == 0 && !disk.IsClosed(stop) {
+		time.Sleep(20 * time.Microsecond)
+	}
 }
 
 // readAgain reads the records of tokens that have changed, without the lock.

@@ -72,7 +72,7 @@ func (v *Views) Run(all bool, ready func()) {
 			v.tokens.giveUp()
 		}
 		v.followPeople()
-		v.followTokens(nil, v.closing)
+		v.followTokens(nil, false, v.closing)
 		v.tokens.dropIf(func(f *facts) bool { return f.wasteful(v.table.Len()) })
 	}
 }

@@ -2,7 +2,6 @@ package uses
 
 import (
 	"errors"
-	"runtime"
 	"sync"
 	"time"
 
@@ -71,7 +70,7 @@ func (f *Flusher) RUnlock() { f.moving.RUnlock() }
 func (f *Flusher) Save(slice int) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.save(slice)
+	return f.save(slice, &turn{})
 }
 
 // SaveAll is Save for all slices.
@@ -84,12 +83,12 @@ func (f *Flusher) SaveAll() error {
 }
 
 // Tick writes the uses of one slice to the log, and keeps the log short. If merge is
-// set, it also spends a moment on bringing uses into the index. It returns errors of
-// Update, too.
+// set, it also spends a moment on bringing uses into the index. It rests now and then,
+// so that requests do not wait. It returns errors of Update, too.
 func (f *Flusher) Tick(slice int, merge bool, moment time.Duration) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err := f.save(slice); err != nil {
+	if err := f.save(slice, begin(!f.Hurry())); err != nil {
 		return err
 	}
 	err := f.shortenSome()
@@ -103,14 +102,12 @@ func (f *Flusher) Tick(slice int, merge bool, moment time.Duration) error {
 // to a new block: a slice can have more origins than a block has numbers for.
 const manyOrigins = 1 << 12
 
-func (f *Flusher) save(slice int) (err error) {
+func (f *Flusher) save(slice int, t *turn) (err error) {
 	const each = table.Shards / Slices
 	first := slice * each
 	b := block{slice: byte(slice), run: f.Log.run}
 	for i := range each {
-		if !f.Hurry() {
-			runtime.Gosched() // let requests run first; all of this takes a millisecond
-		}
+		t.rest()
 		f.Table.Save(first+i, &b, f.Noted)
 		if len(b.tokens) == 0 || len(b.origins) < manyOrigins && i < each-1 {
 			continue
@@ -194,7 +191,7 @@ func (f *Flusher) shortenSome() error {
 		return nil
 	}
 	for slice := range Slices { // a tick may have been skipped
-		if err := f.save(slice); err != nil {
+		if err := f.save(slice, begin(true)); err != nil {
 			return err
 		}
 	}

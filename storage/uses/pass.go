@@ -25,7 +25,7 @@ type pass struct {
 const (
 	mostPause  = 10 * time.Second
 	leastPause = time.Second
-	batch      = 32 // tokens of one transaction
+	batch      = 8 // tokens of one transaction
 )
 
 // pause returns how long to wait after a pass: the less there was to do, the sooner the
@@ -49,7 +49,7 @@ func (f *Flusher) mergeSome(d time.Duration) error {
 		}
 		f.beginPass()
 	}
-	if err := f.goOn(time.Now().Add(d)); !errors.Is(err, ErrBusy) {
+	if err := f.goOn(d, begin(true)); !errors.Is(err, ErrBusy) {
 		return err
 	}
 	return nil // no hurry
@@ -57,9 +57,10 @@ func (f *Flusher) mergeSome(d time.Duration) error {
 
 func (f *Flusher) beginPass() { f.pass = pass{before: f.Log.rotate(), slot: f.Table.Top(0)} }
 
-// goOn merges until the pass ends, the time is over, or somebody reads.
-func (f *Flusher) goOn(end time.Time) error {
-	for time.Now().Before(end) {
+// goOn merges until the pass ends, somebody reads, or it has worked for so long.
+func (f *Flusher) goOn(most time.Duration, t *turn) error {
+	for t.work() < most {
+		t.rest()
 		shard := f.pass.shard
 		if err := f.mergeBatch(shard); err != nil {
 			return err
@@ -117,7 +118,7 @@ func (f *Flusher) mergeMore() (done bool, err error) {
 	if f.pass.shard == table.Shards {
 		return true, nil
 	}
-	return false, f.goOn(time.Now().Add(20 * time.Millisecond))
+	return false, f.goOn(20*time.Millisecond, begin(false))
 }
 
 // mergeBatch merges a few tokens of a shard. Readers wait for it, so that they
