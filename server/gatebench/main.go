@@ -108,6 +108,9 @@ func (b *bench) run(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("draw tokens: %w", err)
 	}
+	if err := b.acquaint(ctx, &drawn); err != nil {
+		return fmt.Errorf("use each token once: %w", err)
+	}
 	fmt.Fprintf(b.out, "%d of %d tokens, %d connections, %v a run\n", len(drawn.secrets), drawn.of, b.connections, b.duration)
 	return b.measure(ctx, drawn)
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math/rand/v2"
+	"net/netip"
 	"strings"
 
 	"gatehouse/storage"
@@ -61,6 +62,35 @@ func (b *bench) draw(ctx context.Context) (s sample, err error) {
 		return nil
 	})
 	return s, err
+}
+
+// acquaint uses each token once from the address that wrk asks from. The first use in a new
+// network is an event in the audit log, and perhaps a notice: that would be measured, too.
+func (b *bench) acquaint(ctx context.Context, s *sample) error {
+	err := b.open(func(store *storage.Store) error {
+		here := storage.Origin{Address: netip.AddrFrom4([4]byte{127, 0, 0, 1})}
+		for _, secret := range s.secrets {
+			if _, err := store.Authenticate(secret.Reveal(), here); err != nil {
+				return err
+			}
+			s.uses++
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return b.open(func(store *storage.Store) error {
+		for sightings := store.Notices().Sightings; ; {
+			list, err := sightings.Waiting(1000)
+			if err := cmp.Or(err, ctx.Err()); err != nil || len(list) == 0 {
+				return err
+			}
+			if err := sightings.Seen(list); err != nil {
+				return err
+			}
+		}
+	})
 }
 
 // take draws the tokens with a prefix, except those with limits, because the gate must
