@@ -21,7 +21,7 @@ func (s *Server) recentFiles(w http.ResponseWriter, r *route.Request) error {
 		}
 		limit = n
 	}
-	list, err := s.store.Files(r.User.ID)
+	list, err := s.store.Files().List(r.User.ID)
 	if err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func (s *Server) openedFile(w http.ResponseWriter, r *route.Request) error {
 	if f.Revision == nil {
 		f.Revision = json.RawMessage("null")
 	}
-	return reply.NoContent(w, s.changes.Spend(r.User.ID, func() error { return s.store.OpenedFile(r.User.ID, f) }))
+	return reply.NoContent(w, s.changes.Spend(r.User.ID, func() error { return s.store.Files().Opened(r.User.ID, f) }))
 }
 
 // canonical rewrites a JSON string with as few escapes as possible: an id that is

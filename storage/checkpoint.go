@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -231,15 +232,6 @@ func (c *checkpoints) untilClosing(ctx context.Context) (context.Context, func()
 	return ctx, func() { cancel(nil) }
 }
 
-// SentBackup notes in the audit log that somebody got a backup. Whether it was kept is not
-// known yet: see NoteBackup.
-func (s *Store) SentBackup(by Actor) error {
-	return s.change(by, func(t *tx) error {
-		t.Event(Event{Action: ActionBackup})
-		return nil
-	})
-}
-
 // NoteBackup remembers for LastBackup that a backup was made and is whole.
 func (s *Store) NoteBackup() error {
 	if err := s.opening.Marks.NoteBackup(s.clock.Now()); err != nil {
@@ -248,33 +240,23 @@ func (s *Store) NoteBackup() error {
 	return nil
 }
 
-// LastBackup returns when the last backup was made, in ms; 0: never, or
-// unknown.
-func (s *Store) LastBackup() int64 {
-	ms := s.opening.Marks.LastBackup()
-	if ms > s.clock.Now()+wallclock.Tolerance.Milliseconds() {
-		return 0 // the clock was ahead: the real time is unknown
+// LastBackup returns when the last backup was made, in ms, and how long ago that was. The
+// time is 0 if there was none or it is unknown. The age is then that of the oldest event that
+// is kept: a new store has nothing to lose yet.
+func (s *Store) LastBackup() (ms int64, age time.Duration) {
+	now := s.clock.Now()
+	ms = s.opening.Marks.LastBackup()
+	if ms > now+wallclock.Tolerance.Milliseconds() {
+		ms = 0 // the clock was ahead: the real time is unknown
 	}
-	return ms
-}
-
-// SinceBackup returns how long ago the last backup was made. Without a backup, it returns the
-// age of the oldest event that is kept: a new store has nothing to lose yet.
-func (s *Store) SinceBackup() (age time.Duration) {
-	at := s.LastBackup()
-	if at == 0 {
+	since := cmp.Or(ms, now)
+	if ms == 0 {
 		for e, err := range s.Audit().Events(context.Background(), 0) {
 			if err == nil {
-				at = e.Time
+				since = e.Time
 			}
 			break
 		}
 	}
-	if at == 0 {
-		return 0
-	}
-	return time.Duration(s.clock.Now()-at) * time.Millisecond
+	return ms, time.Duration(now-since) * time.Millisecond
 }
-
-// Free returns how many bytes the file system has left for the store.
-func (s *Store) Free() int64 { return int64(min(s.space.Left(), 1<<62)) }

@@ -148,8 +148,8 @@ type noticeChange struct{ *tx }
 
 func (c noticeChange) Now() int64 { return c.Tx.Now }
 
-// Record writes to the audit log an event that changes nothing itself. The
-// event is durable when Record returns.
+// Record writes to the audit log an event that changes nothing itself. The event is durable
+// when Record returns. On a full disk it goes into the reserve, as revocations do.
 func (s *Store) Record(by Actor, e Event) error {
 	return s.takeAway(by, func(t *tx) error {
 		t.Event(e)

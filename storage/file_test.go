@@ -19,7 +19,7 @@ func TestFilesLeaveNoTrail(t *testing.T) {
 	last, size := s.Audit().Last(), s.journal.Size()
 	for n := range 500 {
 		f := File{ID: json.RawMessage(fmt.Sprint(n)), Revision: json.RawMessage("1"), Path: fmt.Sprint("/", n%300)}
-		must.Do(t, s.OpenedFile(u.ID, f))
+		must.Do(t, s.Files().Opened(u.ID, f))
 	}
 	if got := s.Audit().Last(); got != last {
 		t.Errorf("the journal has %d records more", got-last)

@@ -135,7 +135,7 @@ func wantFormer(t *testing.T, s *Store, v formerStore, whole bool) {
 	}
 	for uid, want := range v.Files {
 		u := must.Get(s.User(uid))(t)
-		got, err := s.Files(u.ID)
+		got, err := s.Files().List(u.ID)
 		same := slices.EqualFunc(got, want, func(a, b File) bool {
 			return bytes.Equal(a.ID, b.ID) && bytes.Equal(a.Revision, b.Revision) && a.Name == b.Name && a.Path == b.Path && a.Time == b.Time
 		})

@@ -16,16 +16,20 @@ type TokenKey struct {
 	Tokens int
 }
 
-// TokenKeys lists the token keys, the newest first.
-func (s *Store) TokenKeys() (list []TokenKey, err error) {
+// Keys lists the key file and the old ones beside it, and the token keys, each the newest
+// first.
+func (s *Store) Keys() (files []rekey.File, tokens []TokenKey, err error) {
+	if files, err = s.keyring.Files(); err != nil {
+		return nil, nil, err
+	}
 	if err := s.opening.AwaitTable(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	n := s.tokensByKey()
 	for _, k := range s.keys.List() {
-		list = append(list, TokenKey{k, n[k.Number]})
+		tokens = append(tokens, TokenKey{k, n[k.Number]})
 	}
-	return list, nil
+	return files, tokens, nil
 }
 
 // tokensByKey counts the tokens that are not revoked, by the number of their key. All
@@ -36,9 +40,6 @@ func (s *Store) tokensByKey() (n [256]int) {
 	}
 	return n
 }
-
-// KeyFiles lists the key file, and the old ones beside it, the newest first.
-func (s *Store) KeyFiles() ([]rekey.File, error) { return s.keyring.Files() }
 
 // KeyRotation says what a rotation of the key did.
 type KeyRotation struct {

@@ -81,7 +81,7 @@ func TestRotateKilled(t *testing.T) {
 		for _, secret := range made {
 			wantLive(t, s, secret)
 		}
-		list := must.Get(s.TokenKeys())(t)
+		_, list := must.Get2(s.Keys())(t)
 		events := actions(t, s, "key")
 		switch len(list) {
 		case 1:
@@ -200,7 +200,7 @@ func TestRotateWithHeldKey(t *testing.T) {
 		if rotate {
 			must.Get(s.RotateKey(admin, 0))(t)
 		}
-		if list, err := s.KeyFiles(); err != nil || !list[0].Opens || list[0].Written.IsZero() {
+		if list, _, err := s.Keys(); err != nil || !list[0].Opens || list[0].Written.IsZero() {
 			t.Errorf("after a rotation %v: got %+v, %v, want a key file that opens the keyring", rotate, list, err)
 		}
 	}
@@ -402,11 +402,10 @@ func TestKeysAreNotShown(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
 	done := rotate(t, s, 0)
-	files, err := s.KeyFiles()
+	files, list, err := s.Keys()
 	if err != nil || len(files) != 2 || !files[0].Opens || files[1].Opens || files[0].ID != done.ID {
 		t.Fatalf("got %+v, %v", files, err)
 	}
-	list := must.Get(s.TokenKeys())(t)
 	shown := fmt.Sprintf("%+v %+v %+v", files, list, done)
 	for _, f := range files {
 		text := strings.TrimSpace(string(readFile(t, f.Name)))

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"time"
 
 	"gatehouse/storage/clock"
 	"gatehouse/storage/disk"
@@ -186,24 +185,6 @@ func (s *Store) opened(err error) {
 
 // Loaded is closed when verification needs nothing but memory: shortly after Open.
 func (s *Store) Loaded() <-chan struct{} { return s.opening.Loaded() }
-
-// waitLoaded is how long WhenLoaded waits.
-const waitLoaded = 5 * time.Second
-
-// WhenLoaded waits up to waitLoaded for the table to have all tokens, and reports
-// whether it has them.
-func (s *Store) WhenLoaded() bool {
-	if disk.IsClosed(s.Loaded()) {
-		return true
-	}
-	select {
-	case <-s.Loaded():
-		return true
-	case <-s.closing:
-	case <-time.After(waitLoaded):
-	}
-	return false
-}
 
 // Opened waits until a store that was opened early is completely open. It returns
 // ErrOpening when the context ends first. Any other error says that the store can't be

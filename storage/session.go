@@ -152,12 +152,8 @@ func (s *Store) initUnlogged() {
 	d.expiring.Index, d.expiring.Key, d.expiring.Write = x, s.opening.Attempts, s.index.Write
 }
 
-// OpenedFile records that a user opened a file: it moves to the front, and the
-// oldest beyond the limit is forgotten. A zero Time is taken as now.
-func (s *Store) OpenedFile(owner UserID, f File) error { return s.unlogged.files.Opened(owner, f) }
-
-// Files lists a user's recent files, the newest first.
-func (s *Store) Files(owner UserID) ([]File, error) { return s.unlogged.files.List(owner) }
+// Files returns the files that users opened last.
+func (s *Store) Files() *unlogged.Files { return &s.unlogged.files }
 
 // Expiring returns what is remembered for a while: values and attempts under a name.
 func (s *Store) Expiring() *unlogged.Expiring { return &s.unlogged.expiring }

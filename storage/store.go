@@ -207,22 +207,21 @@ func look[T any](s *Store, fn func(rd *read.Reader) (T, error)) (v T, err error)
 	return v, err
 }
 
-// Size returns the disk space of the store in bytes, without the ballast. The
-// index's share is at most a minute old.
-func (s *Store) Size() int64 { return s.JournalSize() + s.IndexSize() }
+// Space is the disk space of a store, in bytes.
+type Space struct {
+	Journal int64
+	Index   int64 // at most a minute old; 0 until the store is open, so that nobody waits for it
+	Free    int64 // that the file system has left for the store
+}
 
-// JournalSize returns the log's share of the disk space, in bytes.
-func (s *Store) JournalSize() int64 { return s.journal.Size() }
-
-// IndexSize returns the index's share, at most a minute old. It is 0 until the store is
-// open: a caller that asks for a figure must not wait.
-func (s *Store) IndexSize() (n int64) {
-	if !s.IsOpen() {
-		return 0
+// Space returns how much of the disk the store uses, without the ballast, and how much is left.
+func (s *Store) Space() Space {
+	sp := Space{Journal: s.journal.Size(), Free: int64(min(s.space.Left(), 1<<62))}
+	if s.IsOpen() {
+		s.view(func(*read.Reader) error {
+			sp.Index = s.index.Size()
+			return nil
+		})
 	}
-	s.view(func(*read.Reader) error {
-		n = s.index.Size()
-		return nil
-	})
-	return n
+	return sp
 }

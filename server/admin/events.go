@@ -160,7 +160,7 @@ func (a *Admin) backup(w http.ResponseWriter, r *route.Request) error {
 		panic(http.ErrAbortHandler)
 	}
 	if err == nil {
-		if err := a.store.SentBackup(r.Actor()); err != nil {
+		if err := a.store.Record(r.Actor(), storage.Event{Action: storage.ActionBackup}); err != nil {
 			a.Log.Error("a backup was sent, but no event of it could be saved", "error", err)
 		}
 	}

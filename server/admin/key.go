@@ -14,13 +14,9 @@ import (
 
 // keys serves GET /admin/key: which keys there are, and what they are for.
 func (a *Admin) keys(w http.ResponseWriter, _ *route.Request) error {
-	files, err := a.store.KeyFiles()
+	files, tokenKeys, err := a.store.Keys()
 	if err != nil {
 		return explain("the key file can't be read", err)
-	}
-	tokenKeys, err := a.store.TokenKeys()
-	if err != nil {
-		return err
 	}
 	var out api.Keys
 	for _, f := range files {

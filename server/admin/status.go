@@ -23,10 +23,15 @@ func (a *Admin) who(w http.ResponseWriter, r *route.Request) error {
 	return reply.OK(w, api.Who{Actor: r.Peer, Role: r.Role}, nil)
 }
 
+// waitLoaded is how long status waits until all tokens are in memory.
+const waitLoaded = 5 * time.Second
+
 // status serves GET /admin/status: how the server is, for the terminal UI, which
 // asks every two seconds. It sends nothing to the directory or to providers.
 func (a *Admin) status(w http.ResponseWriter, r *route.Request) error {
-	if !a.store.WhenLoaded() {
+	select {
+	case <-a.store.Loaded():
+	case <-time.After(waitLoaded):
 		return reply.Refuse(http.StatusServiceUnavailable, "The tokens are still being loaded: ask again in a moment")
 	}
 	stale, err := a.store.CountTokens(storage.TokenFilter{IdleSince: a.staleSince()})
@@ -64,7 +69,9 @@ func (a *Admin) status(w http.ResponseWriter, r *route.Request) error {
 }
 
 func (a *Admin) storeHealth() api.StoreHealth {
-	h := api.StoreHealth{Bytes: a.store.Size(), Journal: a.store.JournalSize(), Free: a.store.Free(), LastBackup: a.store.LastBackup(), BackupOverdue: a.store.SinceBackup() > api.BackupWithin}
+	sp := a.store.Space()
+	last, age := a.store.LastBackup()
+	h := api.StoreHealth{Bytes: sp.Journal + sp.Index, Journal: sp.Journal, Free: sp.Free, LastBackup: last, BackupOverdue: age > api.BackupWithin}
 	if err := a.store.Writable(); err != nil {
 		_, h.Problem = reply.Status(err)
 	}

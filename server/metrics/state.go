@@ -117,7 +117,7 @@ func (s *state) Collect(to chan<- prometheus.Metric) {
 
 func (s *state) collectStore(g gauges) {
 	store := s.from.Store
-	journal, index, err := store.JournalSize(), store.IndexSize(), store.Writable()
+	space, err := store.Space(), store.Writable()
 	g.set(ready, truth(store.IsOpen() && err == nil))
 	g.set(diskShort, truth(errors.Is(err, storage.ErrNoSpace)))
 	select {
@@ -130,14 +130,15 @@ func (s *state) collectStore(g gauges) {
 	g.set(clockDoubt, truth(doubt != nil))
 	g.set(users, float64(store.UserCount()))
 	g.set(journalLast, float64(store.Audit().Last()))
-	g.set(journalBytes, float64(journal))
-	g.set(indexBytes, float64(index))
-	g.set(storeBytes, float64(journal+index))
-	g.set(diskFree, float64(store.Free()))
-	if ms := store.LastBackup(); ms != 0 {
+	g.set(journalBytes, float64(space.Journal))
+	g.set(indexBytes, float64(space.Index))
+	g.set(storeBytes, float64(space.Journal+space.Index))
+	g.set(diskFree, float64(space.Free))
+	ms, age := store.LastBackup()
+	if ms != 0 {
 		g.at(backupAt, time.UnixMilli(ms))
 	}
-	g.set(backupDue, truth(store.SinceBackup() > api.BackupWithin))
+	g.set(backupDue, truth(age > api.BackupWithin))
 	events, _, _ := store.HeldEvents()
 	g.set(held, float64(events), "drop old events")
 	if s.from.Idle.On() {

@@ -64,10 +64,10 @@ func (s *Notifier) holding(h Hold) error {
 // backup makes one notice when the last backup is too old, and no other until there is a
 // newer backup.
 func (s *Notifier) backup() error {
-	if s.Store.SinceBackup() <= api.BackupWithin {
+	last, age := s.Store.LastBackup()
+	if age <= api.BackupWithin {
 		return nil
 	}
-	last := s.Store.LastBackup()
 	state := s.Store.Notices().ID("state", "backup", fmt.Sprint(last))
 	if lasts, err := s.Store.Notices().Lasts(state); err != nil || lasts {
 		return err

@@ -133,7 +133,7 @@ func visit(s *storage.Store, n int) {
 			continue
 		}
 		s.Expiring().SetAttempts(strconv.Itoa(i), storage.Attempts{Failures: 1})
-		s.OpenedFile(u.ID, storage.File{ID: []byte(strconv.Itoa(i)), Revision: []byte("1"), Name: text, Path: "/" + strconv.Itoa(i)})
+		s.Files().Opened(u.ID, storage.File{ID: []byte(strconv.Itoa(i)), Revision: []byte("1"), Name: text, Path: "/" + strconv.Itoa(i)})
 		time.Sleep(time.Millisecond)
 	}
 }
