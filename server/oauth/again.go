@@ -88,11 +88,6 @@ func (p *Provider) refresh(ctx context.Context, subject string, g Grant, secrets
 		return next, Silent, err
 	}
 	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {string(g.Refresh)}}
-	basic := endpoint.AuthStyle == oauth2.AuthStyleInHeader
-	if !basic {
-		form.Set("client_id", p.cfg.ClientID)
-		form.Set("client_secret", string(p.secret))
-	}
 	var out struct {
 		Access  string `json:"access_token"`
 		Refresh string `json:"refresh_token"`
@@ -103,7 +98,7 @@ func (p *Provider) refresh(ctx context.Context, subject string, g Grant, secrets
 	// Before the first byte is on its way, nothing can be spent.
 	var sent atomic.Bool
 	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }})
-	resp, err := p.client.ask(traced, question{method: http.MethodPost, url: endpoint.TokenURL, ours: basic, form: form}, &out)
+	resp, err := p.client.ask(traced, question{method: http.MethodPost, url: endpoint.TokenURL, ours: endpoint.AuthStyle, form: form}, &out)
 	*secrets = append(*secrets, out.Access, out.Refresh, out.ID)
 	switch {
 	case err != nil && sent.Load():
@@ -198,10 +193,6 @@ func (g gitHub) standing(ctx context.Context, token, subject string) (Outcome, e
 	return Active, nil
 }
 
-// stops are phrases of a 403 that mean a stopped account. Other causes, such as a lack of
-// a scope or a password to change, stop nobody.
-var stops = []string{"not activated", "prohibited", "blocked", "deactivated", "suspended", "banned"}
-
 // account asks Gitea or GitLab about the owner of a token. They give blocked people new
 // access tokens, too, but these tokens can't be used for anything.
 func (c *client) account(ctx context.Context, endpoint, token, subject string) (Outcome, error) {
@@ -214,11 +205,10 @@ func (c *client) account(ctx context.Context, endpoint, token, subject string) (
 	if err != nil {
 		return Silent, err
 	}
-	text := strings.ToLower(resp.complaint.Error + " " + resp.complaint.Message)
-	phrase := slices.IndexFunc(stops, func(p string) bool { return strings.Contains(text, p) })
+	why := resp.complaint.forbidden()
 	switch {
-	case resp.StatusCode == http.StatusForbidden && !resp.limited() && phrase >= 0:
-		return Stopped, refused("%s", resp.complaint.forbidden())
+	case resp.StatusCode == http.StatusForbidden && !resp.limited() && why.stops:
+		return Stopped, refused("%s", why.text)
 	case resp.StatusCode != http.StatusOK:
 		return Silent, resp.unexpected()
 	case string(user.ID) != subject:

@@ -33,7 +33,7 @@ func (a *answer) verdict() error {
 	case s == http.StatusUnauthorized:
 		return refused("the provider does not know the token, or no longer")
 	case s == http.StatusForbidden:
-		return refused("%s", a.complaint.forbidden())
+		return refused("%s", a.complaint.forbidden().text)
 	case a.unreadable():
 		return a.notUnderstood()
 	}
@@ -86,27 +86,32 @@ func blamesToken(code string) bool {
 	return slices.Contains([]string{"invalid_token", "invalid_grant", "unsupported_token_type"}, code)
 }
 
-// reasons are the causes that providers give for a 403, by a phrase in their
-// message: Gitea's first, then those of GitHub and GitLab.
-var reasons = []struct{ phrase, reason string }{
-	{"not activated", "the account is not activated"},
-	{"prohibited", "the account may not log in"},
-	{"change your password", "the account must change its password first"},
-	{"two-factor", "the account must set up two-factor authentication first"},
-	{"scope", "the token lacks a scope that is needed"},
-	{"suspended", "the account is suspended"},
-	{"blocked", "the account is blocked"},
-	{"deactivated", "the account is deactivated"},
+// cause is what a 403 is about. It stops somebody only if the account is stopped.
+type cause struct {
+	phrase string // in the message of Gitea, GitHub or GitLab
+	text   string
+	stops  bool
+}
+
+var causes = []cause{
+	{"not activated", "the account is not activated", true},
+	{"prohibited", "the account may not log in", true},
+	{"suspended", "the account is suspended", true},
+	{"blocked", "the account is blocked", true},
+	{"deactivated", "the account is deactivated", true},
+	{"banned", "the account is banned", true},
+	{"change your password", "the account must change its password first", false},
+	{"two-factor", "the account must set up two-factor authentication first", false},
+	{"scope", "the token lacks a scope that is needed", false},
 }
 
 // forbidden is the cause of a 403. The message itself is not repeated: it may
 // contain anything.
-func (c complaint) forbidden() string {
-	text := strings.ToLower(c.Error + " " + c.Message)
-	for _, r := range reasons {
-		if strings.Contains(text, r.phrase) {
-			return r.reason
-		}
+func (c complaint) forbidden() cause {
+	message := strings.ToLower(c.Error + " " + c.Message)
+	i := slices.IndexFunc(causes, func(one cause) bool { return strings.Contains(message, one.phrase) })
+	if i < 0 {
+		return cause{text: "the token lacks a scope that is needed, or its owner may not log in"}
 	}
-	return "the token lacks a scope that is needed, or its owner may not log in"
+	return causes[i]
 }

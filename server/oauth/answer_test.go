@@ -171,14 +171,15 @@ func TestForbidden(t *testing.T) {
 		"token does not have at least one of required scope(s): [read:user]":                              "the token lacks a scope that is needed",
 		"Sorry. Your account was suspended.":                                                              "the account is suspended",
 		"403 Forbidden - Your account has been blocked.":                                                  "the account is blocked",
-		"":                        "the token lacks a scope that is needed, or its owner may not log in",
-		"\x1b[31m something new ": "the token lacks a scope that is needed, or its owner may not log in",
+		"Your account has been BANNED":                                                                    "the account is banned",
+		"":                                                                                                "the token lacks a scope that is needed, or its owner may not log in",
+		"\x1b[31m something new ":                                                                         "the token lacks a scope that is needed, or its owner may not log in",
 	} {
-		if got := (complaint{Message: message}).forbidden(); got != want {
+		if got := (complaint{Message: message}).forbidden().text; got != want {
 			t.Errorf("%q: got %q, want %q", message, got, want)
 		}
 	}
-	if got := (complaint{Error: "insufficient_scope"}).forbidden(); got != "the token lacks a scope that is needed" {
+	if got := (complaint{Error: "insufficient_scope"}).forbidden().text; got != "the token lacks a scope that is needed" {
 		t.Errorf("got %q", got)
 	}
 }

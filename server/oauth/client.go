@@ -168,10 +168,10 @@ func (c *client) judge(err error, secrets []string) error {
 // reason is the text of an error without the URL, which may have a token in it, and
 // without the text of the answer.
 func reason(err error) string {
-	if r := (*Refusal)(nil); errors.As(err, &r) {
+	if r, ok := errors.AsType[*Refusal](err); ok {
 		return r.Reason
 	}
-	if u := (*url.Error)(nil); errors.As(err, &u) {
+	if u, ok := errors.AsType[*url.Error](err); ok {
 		host := "it"
 		if parsed, e := url.Parse(u.URL); e == nil && parsed.Host != "" {
 			host = parsed.Host
@@ -233,10 +233,10 @@ func (c *client) basic() string {
 // question is a request to a provider.
 type question struct {
 	method, url string
-	bearer      string     // the person's token, or
-	ours        bool       // the client's own credentials
-	form        url.Values // of the two
-	json        any        // bodies, one at most
+	bearer      string           // the person's token, or
+	ours        oauth2.AuthStyle // where the client's own credentials go; 0: they are not sent
+	form        url.Values       // of the two
+	json        any              // bodies, one at most
 	accept      string
 }
 
@@ -247,6 +247,10 @@ func (c *client) ask(ctx context.Context, q question, out any) (*answer, error) 
 	mediaType := ""
 	switch {
 	case q.form != nil:
+		if q.ours == oauth2.AuthStyleInParams {
+			q.form.Set("client_id", c.cfg.ClientID)
+			q.form.Set("client_secret", string(c.secret))
+		}
 		body, mediaType = strings.NewReader(q.form.Encode()), "application/x-www-form-urlencoded"
 	case q.json != nil:
 		b, err := json.Marshal(q.json)
@@ -269,7 +273,7 @@ func (c *client) ask(ctx context.Context, q question, out any) (*answer, error) 
 	switch {
 	case q.bearer != "":
 		r.Header.Set("Authorization", "Bearer "+q.bearer)
-	case q.ours:
+	case q.ours == oauth2.AuthStyleInHeader:
 		r.Header.Set("Authorization", "Basic "+c.basic())
 	}
 	resp, err := c.http.Do(r)

@@ -27,7 +27,7 @@ func newGitea(c *client) gitea {
 // answers a dead token with 401, as it does a wrong client secret, and the token of a
 // blocked user with an HTML page. Neither is a verdict: then the API is asked.
 func (g gitea) issued(ctx context.Context, token string) (string, error) {
-	subject, err := g.introspect(ctx, g.cfg.URL+"/login/oauth/introspect", token, true)
+	subject, err := g.introspect(ctx, g.cfg.URL+"/login/oauth/introspect", token, oauth2.AuthStyleInHeader)
 	if err == nil || errors.Is(err, ErrRefused) {
 		return subject, err
 	}

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"golang.org/x/oauth2"
 )
 
 // gitHub is github.com or a GitHub Enterprise server.
@@ -43,7 +45,7 @@ type knownToken struct {
 func (g gitHub) check(ctx context.Context, token string) (known knownToken, resp *answer, err error) {
 	resp, err = g.ask(ctx, question{
 		method: http.MethodPost, url: g.api + "/applications/" + url.PathEscape(g.cfg.ClientID) + "/token",
-		ours: true, json: map[string]string{"access_token": token}, accept: gitHubJSON,
+		ours: oauth2.AuthStyleInHeader, json: map[string]string{"access_token": token}, accept: gitHubJSON,
 	}, &known)
 	return known, resp, err
 }

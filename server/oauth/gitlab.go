@@ -1,8 +1,6 @@
 package oauth
 
-import (
-	"context"
-)
+import "context"
 
 // gitLab is gitlab.com or a self-hosted server.
 type gitLab struct {

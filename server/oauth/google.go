@@ -23,24 +23,13 @@ func newGoogle(c *client) google {
 	return g
 }
 
-// tokenInfo is what Google says of a token. Its values are all strings.
-type tokenInfo struct {
-	Audience string `json:"aud"`
-	Subject  string `json:"sub"`
-	Scope    string `json:"scope"`
-	Email    string `json:"email"`
-	Verified truth  `json:"email_verified"`
-}
-
-func (g google) info(ctx context.Context, token string) (t tokenInfo, err error) {
-	err = g.get(ctx, g.oauth+"/tokeninfo?access_token="+url.QueryEscape(token), "", &t)
-	return t, err
-}
-
 // issued compares the audience: Google tells anybody who has the token.
 func (g google) issued(ctx context.Context, token string) (string, error) {
-	t, err := g.info(ctx, token)
-	if err != nil {
+	var t struct {
+		Audience string `json:"aud"`
+		Subject  string `json:"sub"`
+	}
+	if err := g.get(ctx, g.oauth+"/tokeninfo?access_token="+url.QueryEscape(token), "", &t); err != nil {
 		return "", err
 	}
 	if t.Audience != g.cfg.ClientID {

@@ -124,20 +124,23 @@ func (o *openID) issued(ctx context.Context, token string) (string, error) {
 	if m.Introspection == "" {
 		return "", ErrNoCheck
 	}
-	basic := len(m.AskAuth) == 0 || slices.Contains(m.AskAuth, "client_secret_basic")
-	return o.introspect(ctx, m.Introspection, token, basic)
+	return o.introspect(ctx, m.Introspection, token, styleOf(m.AskAuth))
 }
 
-// introspect asks what a token is (RFC 7662), with the client's credentials as
-// HTTP Basic or in the form.
-func (c *client) introspect(ctx context.Context, endpoint, token string, basic bool) (string, error) {
-	form := url.Values{"token": {token}, "token_type_hint": {"access_token"}}
-	if !basic {
-		form.Set("client_id", c.cfg.ClientID)
-		form.Set("client_secret", string(c.secret))
+// styleOf is how to send the client's credentials to an endpoint that supports these methods,
+// if it says so. To try both, as the library would, spends a code twice.
+func styleOf(methods []string) oauth2.AuthStyle {
+	if len(methods) == 0 || slices.Contains(methods, "client_secret_basic") {
+		return oauth2.AuthStyleInHeader
 	}
+	return oauth2.AuthStyleInParams
+}
+
+// introspect asks what a token is (RFC 7662).
+func (c *client) introspect(ctx context.Context, endpoint, token string, ours oauth2.AuthStyle) (string, error) {
+	form := url.Values{"token": {token}, "token_type_hint": {"access_token"}}
 	var t introspection
-	resp, err := c.ask(ctx, question{method: http.MethodPost, url: endpoint, ours: basic, form: form}, &t)
+	resp, err := c.ask(ctx, question{method: http.MethodPost, url: endpoint, ours: ours, form: form}, &t)
 	if err != nil {
 		return "", err
 	}
@@ -256,12 +259,7 @@ func (o *openID) endpoint(ctx context.Context) (oauth2.Endpoint, error) {
 	if err != nil {
 		return oauth2.Endpoint{}, err
 	}
-	// Trying both, as the library would, spends the code twice.
-	style := oauth2.AuthStyleInHeader
-	if len(m.TokenAuth) > 0 && !slices.Contains(m.TokenAuth, "client_secret_basic") {
-		style = oauth2.AuthStyleInParams
-	}
-	return oauth2.Endpoint{AuthURL: m.Authorization, TokenURL: m.Token, AuthStyle: style}, nil
+	return oauth2.Endpoint{AuthURL: m.Authorization, TokenURL: m.Token, AuthStyle: styleOf(m.TokenAuth)}, nil
 }
 
 func (o *openID) scopes() []string { return strings.Fields(openIDScopes) }
@@ -282,31 +280,28 @@ func (o *openID) identify(ctx context.Context, t *oauth2.Token, nonce string) (C
 	if !ok {
 		return Claims{}, errors.New("it sent no ID token with the access token")
 	}
-	id, err := o.verify(ctx, m, raw, false)
+	id, err := o.verify(ctx, m, raw, oidc.Config{})
 	if err != nil {
 		return Claims{}, err
 	}
-	var p person
-	var more struct {
+	var p struct {
+		person
 		Presenter string `json:"azp"`
 		Session   string `json:"sid"`
 	}
 	if err := id.Claims(&p); err != nil {
 		return Claims{}, errors.New("its ID token can't be read")
 	}
-	if err := id.Claims(&more); err != nil {
-		return Claims{}, errors.New("its ID token can't be read")
-	}
 	switch {
 	case nonce == "" || id.Nonce != nonce:
 		return Claims{}, refused("the ID token belongs to another login (nonce)")
-	case more.Presenter != "" && more.Presenter != o.cfg.ClientID, more.Presenter == "" && len(id.Audience) > 1:
+	case p.Presenter != "" && p.Presenter != o.cfg.ClientID, p.Presenter == "" && len(id.Audience) > 1:
 		return Claims{}, refused("the ID token was issued to another client (azp)")
 	case id.AccessTokenHash != "" && id.VerifyAccessToken(t.AccessToken) != nil:
 		return Claims{}, refused("the ID token belongs to another access token (at_hash)")
 	}
 	c := p.claims()
-	c.Session = more.Session
+	c.Session = p.Session
 	if p.Email != "" || m.UserInfo == "" {
 		return c, nil
 	}
@@ -321,14 +316,13 @@ func (o *openID) identify(ctx context.Context, t *oauth2.Token, nonce string) (C
 	return asked, nil
 }
 
-// verify checks the signature, the issuer, the audience and, unless it is told not to, the
+// verify checks the signature, the issuer, the audience and, unless how says otherwise, the
 // end of an ID token or a logout token. The library's errors for an invalid token and for
 // keys that could not be fetched differ in their text alone.
-func (o *openID) verify(ctx context.Context, m *metadata, token string, mayHaveEnded bool) (*oidc.IDToken, error) {
-	ours := slices.DeleteFunc(slices.Clone(m.Algorithms), func(a string) bool { return !slices.Contains(asymmetric, a) })
-	id, err := oidc.NewVerifier(o.cfg.URL, m.keys, &oidc.Config{
-		ClientID: o.cfg.ClientID, SupportedSigningAlgs: ours, Now: o.cfg.Now, SkipExpiryCheck: mayHaveEnded,
-	}).Verify(ctx, token)
+func (o *openID) verify(ctx context.Context, m *metadata, token string, how oidc.Config) (*oidc.IDToken, error) {
+	how.ClientID, how.Now = o.cfg.ClientID, o.cfg.Now
+	how.SupportedSigningAlgs = slices.DeleteFunc(slices.Clone(m.Algorithms), func(a string) bool { return !slices.Contains(asymmetric, a) })
+	id, err := oidc.NewVerifier(o.cfg.URL, m.keys, &how).Verify(ctx, token)
 	switch {
 	case err == nil:
 		return id, nil

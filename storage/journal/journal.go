@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"sync"
@@ -85,7 +86,7 @@ type position struct {
 // cut off.
 type Tear struct {
 	File     string
-	Offset   int64
+	Offset   int64  // of the batch, not of the header before it
 	Sequence uint64 // of its first record
 	Sectors  int    // that should have been written; 0 if none of them arrived
 	Present  int    // that were written
@@ -124,20 +125,14 @@ func (j *Journal) path(name string) string { return filepath.Join(j.dir, name) }
 
 // release closes the files that are open for writing.
 func (j *Journal) release() error {
-	var first error
+	var err error
 	for _, f := range []File{j.out, j.reserve} {
-		if f == nil {
-			continue
-		}
-		if err := f.Close(); err != nil && first == nil {
-			first = err
+		if f != nil {
+			err = errors.Join(err, f.Close())
 		}
 	}
 	j.out, j.reserve = nil, nil
-	if err := j.disk.Close(); err != nil && first == nil {
-		first = err
-	}
-	return first
+	return errors.Join(err, j.disk.Close())
 }
 
 // Close waits for an Append under way and ends every Follow with ErrClosed.

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -76,12 +77,7 @@ func (j *Journal) list() ([]candidate, error) {
 		}
 		files = append(files, candidate{name: name, number: number, size: size})
 	}
-	slices.SortFunc(files, func(a, b candidate) int {
-		if a.number < b.number {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(files, func(a, b candidate) int { return cmp.Compare(a.number, b.number) })
 	for i := 1; i < len(files); i++ {
 		if want := files[i-1].number + 1; files[i].number != want {
 			return files, &CorruptError{File: j.path(segmentName(want)), Reason: "the file is missing"}
@@ -182,33 +178,26 @@ func (j *Journal) walk(r *reader, verifyAfter uint64) (damage *CorruptError, err
 	return nil, err
 }
 
-// A tear is a torn batch that Open has found.
-type tear struct {
-	debris
-	name   string
-	offset int64 // of the batch, not of the header before it
-}
-
 // opening reports whether the batch opens its segment, so that the header goes
 // too.
-func (t *tear) opening() bool { return t.offset == sector }
+func (t *Tear) opening() bool { return t.Offset == sector }
 
 // tail examines what follows the last good batch. It returns nil if nothing
 // follows, a tear, or an error for damage.
-func (j *Journal) tail(r *reader, damage *CorruptError, rest []candidate) (*tear, error) {
-	var found *tear
-	if n := len(j.segments); n > 0 {
-		d, err := r.scan.torn(r.offset, r.next)
+func (j *Journal) tail(r *reader, damage *CorruptError, rest []candidate) (*Tear, error) {
+	var found *Tear
+	if len(j.segments) > 0 {
+		t, err := r.scan.torn(r.offset, r.next)
 		if err != nil {
 			return nil, err
 		}
-		if damage != nil && d.present == d.count {
+		if damage != nil && t.Present == t.Sectors {
 			return nil, damage // all of it was written, so it is not a tear
 		}
 		// A header alone means that only the header of a batch's write has
 		// arrived.
-		if d.count > 0 || r.offset == sector {
-			found = &tear{name: j.segments[n-1].name, debris: d, offset: r.offset}
+		if t.Sectors > 0 || r.offset == sector {
+			found = &t
 		}
 	} else if len(rest) > 0 && rest[0].number != 1 {
 		return nil, &CorruptError{File: j.path(segmentName(rest[0].number - 1)), Reason: "the file is missing"}
@@ -227,7 +216,7 @@ func (j *Journal) tail(r *reader, damage *CorruptError, rest []candidate) (*tear
 
 // blankTail checks that a segment without a header is blank. The segment to be
 // used next may hold a batch without its header, which did not arrive.
-func (j *Journal) blankTail(c candidate, next uint64, usable bool) (*tear, error) {
+func (j *Journal) blankTail(c candidate, next uint64, usable bool) (*Tear, error) {
 	s, err := j.scanFile(c)
 	if err != nil {
 		return nil, err
@@ -236,18 +225,18 @@ func (j *Journal) blankTail(c candidate, next uint64, usable bool) (*tear, error
 	if !usable || c.size < smallestSize {
 		return nil, s.zeros(0)
 	}
-	d, err := s.torn(sector, next)
-	if err != nil || d.count == 0 {
+	t, err := s.torn(sector, next)
+	if err != nil || t.Sectors == 0 {
 		return nil, err
 	}
-	return &tear{name: c.name, debris: d, offset: sector}, nil
+	return &t, nil
 }
 
 // locate finds the end of the journal, and refuses a journal that ends too
 // early.
-func (j *Journal) locate(r *reader, t *tear, opts Options) error {
+func (j *Journal) locate(r *reader, t *Tear, opts Options) error {
 	live := len(j.segments)
-	dropped := live > 0 && t != nil && t.opening() && t.name == j.segments[live-1].name
+	dropped := live > 0 && t != nil && t.opening() && t.File == j.path(j.segments[live-1].name)
 	if dropped {
 		live--
 	}
@@ -273,7 +262,7 @@ func (j *Journal) locate(r *reader, t *tear, opts Options) error {
 		lost.File = j.path(segmentName(1))
 	}
 	if t != nil {
-		lost.File, lost.Offset = j.path(t.name), t.offset
+		lost.File, lost.Offset = t.File, t.Offset
 	}
 	if j.end.last < opts.Known {
 		lost.Reason = fmt.Sprintf("the journal ends with record %d, but record %d had been acknowledged", j.end.last, opts.Known)

@@ -4,16 +4,17 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 )
 
 // cutOff overwrites a torn batch with zeros. If it is interrupted, it leaves a
 // torn batch again. It returns the blank segments that exist afterwards.
-func (j *Journal) cutOff(t *tear, rest []candidate) ([]candidate, error) {
-	from, size := t.offset, int64(t.count)*sector
+func (j *Journal) cutOff(t *Tear, rest []candidate) ([]candidate, error) {
+	from, size := t.Offset, int64(t.Sectors)*sector
 	if t.opening() {
 		from, size = 0, size+sector
 	}
-	f, err := j.disk.Open(t.name, os.O_RDWR)
+	f, err := j.disk.Open(filepath.Base(t.File), os.O_RDWR)
 	if err != nil {
 		return nil, err
 	}
@@ -24,8 +25,8 @@ func (j *Journal) cutOff(t *tear, rest []candidate) ([]candidate, error) {
 	if err := f.Sync(); err != nil {
 		return nil, fmt.Errorf("cut off a torn batch: %w", err)
 	}
-	j.cut = Tear{File: j.path(t.name), Offset: t.offset, Sequence: t.first, Sectors: t.count, Present: t.present}
-	if n := len(j.segments); n > 0 && t.opening() && j.segments[n-1].name == t.name {
+	j.cut = *t
+	if n := len(j.segments); n > 0 && t.opening() && j.path(j.segments[n-1].name) == t.File {
 		last := j.segments[n-1]
 		j.segments = j.segments[:n-1]
 		rest = append([]candidate{{name: last.name, number: last.number, size: last.size}}, rest...)

@@ -165,43 +165,37 @@ func (s *scanner) zeros(off int64) error {
 	return nil
 }
 
-// debris describes what an interrupted write has left of a batch.
-type debris struct {
-	first          uint64
-	present, count int // sectors; count is 0 if there are none
-}
-
 // torn examines everything from off on under the tear rule: it may be zeros, or
 // sectors of the one batch at off that begins with the record first (any, if
 // that is 0). Anything else is damage.
-func (s *scanner) torn(off int64, first uint64) (debris, error) {
-	d := debris{first: first}
+func (s *scanner) torn(off int64, first uint64) (Tear, error) {
+	t := Tear{File: s.path, Offset: off, Sequence: first}
 	for at := off; at < s.limit; at += sector {
 		b, err := s.view(at, int(min(sector, s.limit-at)))
 		if err != nil {
-			return d, err
+			return t, err
 		}
 		if blank(b) {
 			continue
 		}
 		if len(b) < sector {
-			return d, s.corrupt(at, "there is data after the end of the journal")
+			return t, s.corrupt(at, "there is data after the end of the journal")
 		}
 		m, whole := examine(b)
 		if !whole {
-			return d, s.corrupt(at, "this sector fails its checksum, and an interrupted write would have left it blank")
+			return t, s.corrupt(at, "this sector fails its checksum, and an interrupted write would have left it blank")
 		}
-		if d.first == 0 {
-			d.first = m.first
+		if t.Sequence == 0 {
+			t.Sequence = m.first
 		}
-		if d.count == 0 {
-			d.count = m.count
+		if t.Sectors == 0 {
+			t.Sectors = m.count
 		}
-		if (m != mark{d.count, int((at - off) / sector), d.first}) || m.place >= m.count ||
+		if (m != mark{t.Sectors, int((at - off) / sector), t.Sequence}) || m.place >= m.count ||
 			m.count > mostSectors || int64(m.count) > (s.limit-off)/sector {
-			return d, s.corrupt(at, "this sector is in the wrong place: what was before it is missing")
+			return t, s.corrupt(at, "this sector is in the wrong place: what was before it is missing")
 		}
-		d.present++
+		t.Present++
 	}
-	return d, nil
+	return t, nil
 }

@@ -100,16 +100,20 @@ func (l *look) run(ctx context.Context, c *api.Client, _ []string) error {
 		}
 		return l.history(h)
 	}
-	some := false
-	err := l.env.events(noting(&some, c.Events(ctx, q)), l.asJSON, q.Follow)
-	if err == nil && !some && !q.Follow {
-		err = known(ctx, c, q.UID) // a removed user is not, but has events
+	if l.follow {
+		err := l.env.follow(c.Events(ctx, q), l.asJSON)
+		switch {
+		case ctx.Err() != nil:
+			return nil // stopping it is the way to end it
+		case err == nil:
+			return errors.New("the server has stopped, so no more events will come")
+		}
+		return flagged(err)
 	}
-	switch {
-	case q.Follow && ctx.Err() != nil:
-		return nil // stopping it is the way to end it
-	case q.Follow && err == nil:
-		return errors.New("the server has stopped, so no more events will come")
+	some := false
+	err := l.env.events(noting(&some, c.Events(ctx, q)), l.asJSON)
+	if err == nil && !some {
+		err = known(ctx, c, q.UID) // a removed user is not, but has events
 	}
 	return flagged(err)
 }
@@ -129,14 +133,7 @@ func noting[T any](some *bool, rows iter.Seq2[T, error]) iter.Seq2[T, error] {
 // history prints the events that were found and, if the log goes back further, how to
 // continue.
 func (l *look) history(h api.History) error {
-	rows := func(yield func(api.Event, error) bool) {
-		for _, e := range h.Events {
-			if !yield(e, nil) {
-				return
-			}
-		}
-	}
-	if err := l.env.events(rows, l.asJSON, false); err != nil || h.Before == 0 {
+	if err := l.env.events(rowsIn(h.Events), l.asJSON); err != nil || h.Before == 0 {
 		return err
 	}
 	l.env.say("This goes back to %s. For earlier events add --before %d.", moment(h.Since), h.Before)
@@ -175,10 +172,7 @@ func (env Env) verify(ctx context.Context, c *api.Client, atLeast string) error 
 	return err
 }
 
-func (env Env) events(rows iter.Seq2[api.Event, error], asJSON, follow bool) error {
-	if follow {
-		return env.follow(rows, asJSON)
-	}
+func (env Env) events(rows iter.Seq2[api.Event, error], asJSON bool) error {
 	if asJSON {
 		return export.JSON(env.Out, rows, func(e api.Event) api.Event { return e })
 	}

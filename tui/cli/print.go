@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"io"
 	"iter"
@@ -133,6 +134,17 @@ func (env Env) facts(u api.UserDetail) error {
 	return t.Flush()
 }
 
+// rowsIn yields the rows of a list that is known.
+func rowsIn[T any](list []T) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for _, row := range list {
+			if !yield(row, nil) {
+				return
+			}
+		}
+	}
+}
+
 func rowsOf[T any](rows iter.Seq2[T, error], cells func(T) []string) iter.Seq2[[]string, error] {
 	return func(yield func([]string, error) bool) {
 		for row, err := range rows {
@@ -190,12 +202,7 @@ func expiry(on string) string {
 	return moment(t.UnixMilli())
 }
 
-func dash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
-}
+func dash(s string) string { return cmp.Or(s, "-") }
 
 // Count returns a number with its noun: 1 token, 2 tokens.
 func Count(n int, noun string) string {

@@ -125,13 +125,7 @@ func (r *revocation) named(ctx context.Context, c *api.Client, ids []string) err
 			all = append(all, t.Token)
 		}
 	}
-	return r.env.tokens(func(yield func(api.Token, error) bool) {
-		for _, t := range all {
-			if !yield(t, nil) {
-				return
-			}
-		}
-	}, form{json: r.asJSON}, "")
+	return r.env.tokens(rowsIn(all), form{json: r.asJSON}, "")
 }
 
 // matches counts what matches and shows some of it: those in use first, then the latest used.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -36,12 +37,7 @@ func serviceLine(s api.Service) jsonService {
 }
 
 // ownerOf is the owner in a table, or the word for an account without one.
-func ownerOf(a api.Answering) string {
-	if a.Owner == "" {
-		return "orphaned"
-	}
-	return a.Owner
-}
+func ownerOf(a api.Answering) string { return cmp.Or(a.Owner, "orphaned") }
 
 func serviceCells(s api.Service) []string {
 	return []string{

@@ -4,6 +4,7 @@
 package say
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -125,12 +126,7 @@ func Count(n int, noun string) string {
 }
 
 // Dash returns s, or a dash if s is empty.
-func Dash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
-}
+func Dash(s string) string { return cmp.Or(s, "-") }
 
 // Fitting joins the first part and as many of the next ones as fit into width.
 func Fitting(width int, parts ...string) string {
