@@ -174,7 +174,8 @@ var ErrTooLong = errors.New("the line is too long")
 
 // ReadLine reads up to the first newline or the end, decodes it as Decode does, and
 // returns it without the newline. It reads not a byte more: what follows belongs to the
-// next reader. A line of more than limit bytes, decoded, is ErrTooLong.
+// next reader. A line of more than limit bytes, decoded, is ErrTooLong; an end before any
+// byte is io.EOF.
 func ReadLine(r io.Reader, limit int) (string, error) {
 	l := line{most: 2*limit + 6} // a byte takes at most two in UTF-16; a mark and CRLF
 	b := make([]byte, 1)
@@ -183,7 +184,7 @@ func ReadLine(r io.Reader, limit int) (string, error) {
 		if n == 1 && l.add(b[0]) {
 			break
 		}
-		if errors.Is(err, io.EOF) {
+		if errors.Is(err, io.EOF) && len(l.bytes) > 0 {
 			break
 		}
 		if err != nil {

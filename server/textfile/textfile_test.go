@@ -80,6 +80,9 @@ func TestReadLineLimit(t *testing.T) {
 	if _, err := ReadLine(endless{}, 256); err != ErrTooLong {
 		t.Errorf("a line without an end: got %v", err)
 	}
+	if got, err := ReadLine(strings.NewReader(""), 256); err != io.EOF {
+		t.Errorf("an end before any byte: got %q, %v", got, err)
+	}
 }
 
 type endless struct{}

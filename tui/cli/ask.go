@@ -9,9 +9,11 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
 	"gatehouse/server/textfile"
@@ -22,7 +24,7 @@ const maxPassword = 256
 
 // Terminal returns Env.Password for the process: nil unless in is a terminal.
 // Prompts go to prompts. An interrupt while it waits gives an error, with the
-// terminal's echo back on.
+// terminal's echo back on. Control-D instead of a line is io.EOF.
 func Terminal(in *os.File, prompts io.Writer) func(context.Context, string) (string, error) {
 	fd := int(in.Fd())
 	if !term.IsTerminal(fd) {
@@ -37,15 +39,28 @@ func Terminal(in *os.File, prompts io.Writer) func(context.Context, string) (str
 		defer stop()
 		fmt.Fprint(prompts, prompt)
 		defer fmt.Fprintln(prompts)
-		p, err := await(ctx, func() (string, error) {
-			b, err := term.ReadPassword(fd)
-			return string(b), err
-		})
-		if errors.Is(err, errInterrupted) {
-			term.Restore(fd, before)
+		if err := hide(fd); err != nil {
+			return "", fmt.Errorf("turn off the terminal's echo: %w", err)
 		}
-		return p, err
+		defer term.Restore(fd, before)
+		return await(ctx, func() (string, error) { return textfile.ReadLine(in, longestLine) })
 	}
+}
+
+// longestLine is the longest line that a terminal passes on, in bytes (termios(3)). It is
+// read to its end: the shell would take the rest of a long password for a command.
+const longestLine = 4096
+
+// hide turns off the echo of a terminal. [term.ReadPassword] does too, but then it goes on
+// reading at a control-D.
+func hide(fd int) error {
+	t, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		return err
+	}
+	t.Lflag = t.Lflag&^unix.ECHO | unix.ICANON | unix.ISIG
+	t.Iflag |= unix.ICRNL
+	return unix.IoctlSetTermios(fd, unix.TCSETS, t)
 }
 
 var errInterrupted = errors.New("interrupted")
@@ -72,7 +87,7 @@ func await(ctx context.Context, read func() (string, error)) (string, error) {
 	return "", errInterrupted
 }
 
-// line reads a line of standard input.
+// line reads a line of standard input. At its end it returns io.EOF.
 func (env Env) line(ctx context.Context) (string, error) {
 	return await(ctx, func() (string, error) {
 		s, err := textfile.ReadLine(env.In, maxPassword)
@@ -89,7 +104,7 @@ func (env Env) password(ctx context.Context, stdin bool) (string, error) {
 	switch {
 	case stdin:
 		p, err := env.line(ctx)
-		if err != nil {
+		if err != nil && err != io.EOF {
 			return "", fmt.Errorf("read the password from standard input: %w", err)
 		}
 		if p == "" {
@@ -99,22 +114,34 @@ func (env Env) password(ctx context.Context, stdin bool) (string, error) {
 	case env.Password == nil:
 		return "", nil
 	}
-	p, err := env.Password(ctx, "Password (leave empty to make one): ")
-	if err != nil {
-		return "", fmt.Errorf("read the password: %w", err)
-	}
-	if p == "" {
-		return "", nil
+	p, err := env.typed(ctx, "Password (leave empty to make one): ")
+	if err != nil || p == "" {
+		return "", err
 	}
 	if err := checkPassword(p); err != nil {
 		return "", err
 	}
-	again, err := env.Password(ctx, "Password again: ")
+	again, err := env.typed(ctx, "Password again: ")
 	if err != nil {
-		return "", fmt.Errorf("read the password: %w", err)
+		return "", err
 	}
 	if again != p {
 		return "", errors.New("the two passwords differ")
+	}
+	return p, nil
+}
+
+// typed asks for a password on the terminal. It rejects what a key such as an arrow types:
+// nobody sees that it becomes a part of the password.
+func (env Env) typed(ctx context.Context, prompt string) (string, error) {
+	p, err := env.Password(ctx, prompt)
+	switch {
+	case err == io.EOF:
+		return "", errors.New("no password was typed, so nothing was changed")
+	case err != nil:
+		return "", fmt.Errorf("read the password: %w", err)
+	case strings.ContainsFunc(p, unicode.IsControl):
+		return "", errors.New("the password contains a control character, as from an arrow key: nothing was changed")
 	}
 	return p, nil
 }
@@ -166,7 +193,9 @@ func (a *consent) ask(ctx context.Context, question string) error {
 	fmt.Fprintf(a.env.Err, "%s [y/N] ", question)
 	answer, err := a.env.line(ctx)
 	if err != nil {
-		fmt.Fprintln(a.env.Err)
+		fmt.Fprintln(a.env.Err) // the question is still on this line
+	}
+	if err != nil && err != io.EOF {
 		return fmt.Errorf("read the answer: %w", err)
 	}
 	if answer = strings.ToLower(strings.TrimSpace(answer)); answer != "y" && answer != "yes" {

@@ -145,6 +145,9 @@ func run(w *world, stdin string, typed []string, args ...string) result {
 	}
 	if typed != nil {
 		env.Password = func(context.Context, string) (string, error) {
+			if len(typed) == 0 {
+				return "", io.EOF
+			}
 			p := typed[0]
 			typed = typed[1:]
 			return p, nil
@@ -284,6 +287,32 @@ func TestPasswords(t *testing.T) {
 	}
 }
 
+// TestNoPassword: an end of the input, or what no password is, changes nothing.
+func TestNoPassword(t *testing.T) {
+	for _, c := range []struct {
+		typed []string
+		want  string
+	}{
+		{[]string{}, "no password was typed, so nothing was changed"},
+		{[]string{"s3cret"}, "no password was typed, so nothing was changed"},
+		{[]string{"s3cret", "other"}, "the two passwords differ"},
+		{[]string{"s3cret\x1b[D"}, "control character"},
+		{[]string{strings.Repeat("a", maxPassword+1)}, "longer than 256 bytes"},
+	} {
+		for _, command := range []string{"user add bob@example.com", "user passwd alice@example.com"} {
+			w := newWorld()
+			got := run(w, "", c.typed, strings.Fields(command)...)
+			if got.status != statusFailed || !strings.Contains(got.err, c.want) || got.out != "" || len(w.got) > 0 {
+				t.Errorf("%s, %q: status %d, sent %q, printed %q\n%s", command, c.typed, got.status, w.got, got.out, got.err)
+			}
+		}
+	}
+	// A question that is not answered ends its line.
+	if got := run(newWorld(), "", []string{}, "user", "remove", "alice@example.com"); got.status != statusFailed || !strings.Contains(got.err, "[y/N] \ngatehouse: nothing was changed") {
+		t.Errorf("status %d: %q", got.status, got.err)
+	}
+}
+
 func TestRevokeByFilterLeavesTheDeadAndShowsTheRest(t *testing.T) {
 	w := newWorld()
 	got := run(w, "yes\n", []string{}, "token", "revoke", "--idle", "1d")
@@ -420,12 +449,16 @@ func TestTerminalDoesNotEcho(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	terminal.WriteString("s3cret\n")
-	if got := <-asked; got != "s3cret<nil>" {
-		t.Errorf("read %q", got)
+	if got := <-asked; got != "s3cret<nil>" || !reflect.DeepEqual(settings(), before) {
+		t.Errorf("read %q, and the terminal may not echo", got)
 	}
 	m, _ := terminal.Read(shown[n:])
 	if strings.Contains(string(shown[:n+m]), "s3cret") {
 		t.Errorf("the terminal shows %q", shown[:n+m])
+	}
+	terminal.WriteString("\x04")
+	if p, err := ask(t.Context(), "Password: "); err != io.EOF || !reflect.DeepEqual(settings(), before) {
+		t.Errorf("after control-D: %q, %v, and the terminal may not echo", p, err)
 	}
 	// A signal leaves the terminal as it was.
 	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP} {
