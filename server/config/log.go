@@ -31,10 +31,19 @@ func (c Log) check(f *faults) {
 // Logger returns a logger that writes to w, and its handler, which can be changed.
 func (c Log) Logger(w io.Writer) (*slog.Logger, *LogHandler) {
 	h := &LogHandler{level: new(slog.LevelVar), json: new(atomic.Bool)}
-	o := &slog.HandlerOptions{Level: h.level}
-	h.asText, h.asJSON = slog.NewTextHandler(w, o), slog.NewJSONHandler(w, o)
+	h.asText = slog.NewTextHandler(w, &slog.HandlerOptions{Level: h.level})
+	h.asJSON = slog.NewJSONHandler(w, &slog.HandlerOptions{Level: h.level, ReplaceAttr: withUnit})
 	h.Set(c)
 	return slog.New(h), h
+}
+
+// withUnit makes durations text, such as "1.5s". In JSON they would be nanoseconds, without
+// a word about it.
+func withUnit(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	}
+	return a
 }
 
 // LogHandler writes records in the format that is set, from the level that is set.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"gatehouse/server/config"
 	"gatehouse/storage/storagetest/must"
@@ -55,6 +56,19 @@ func TestLogSet(t *testing.T) {
 		b.Reset()
 		if lines := strings.Split(got, "\n"); len(lines) != 3 || !strings.Contains(lines[0], "level=INFO msg=one") || !json.Valid([]byte(lines[1])) || !strings.Contains(lines[1], `"msg":"two"`) {
 			t.Errorf("got %s", got)
+		}
+	}
+}
+
+// TestLogDurations: a duration has its unit in both formats, also in a group and a value
+// that comes with the logger.
+func TestLogDurations(t *testing.T) {
+	for format, want := range map[string]string{"text": "lasted=1.5s step.took=2m0s", "json": `"lasted":"1.5s","step":{"took":"2m0s"}`} {
+		var b bytes.Buffer
+		log, _ := config.Log{Level: "info", Format: format}.Logger(&b)
+		log.With("lasted", 1500*time.Millisecond).WithGroup("step").Info("done", "took", 2*time.Minute)
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%s: got %s, want %s", format, &b, want)
 		}
 	}
 }
