@@ -41,7 +41,7 @@ func TestLinkChecks(t *testing.T) {
 	const nowhere = "not checked, because the configuration has no source"
 	said := map[string]string{
 		"github": "only the form was checked", "gitlab": "only the form was checked", "gitea": "only the form was checked", "google": "only the form was checked",
-		"oidc": "not checked, because oidc can't be asked", "gihub": nowhere + " gihub; it has gitea, github, gitlab, google, oidc", "GitHub": nowhere, "ldap": nowhere,
+		"oidc": "not checked, because oidc can't be asked", "gihub": nowhere + " gihub; it has gitea, github, gitlab, google, oidc. Unlink it if that is a typo", "ldap": nowhere,
 	}
 	for _, test := range []struct {
 		source, subject string
@@ -51,8 +51,8 @@ func TestLinkChecks(t *testing.T) {
 		{"github", "octocat", 404}, {"github", "0", 404}, {"github", "-1", 404}, {"github", "1.5", 404}, {"github", "１７", 404}, {"github", "17 ", 404},
 		{"github", strings.Repeat("9", 20), 404}, {"gitlab", "ada", 404}, {"gitea", "ada@example.com", 404}, {"google", "ada@gmail.com", 404},
 		{"oidc", "17", 200}, {"oidc", "8f2c", 200},
-		{"gihub", "17", 200}, {"GitHub", "17", 200}, {"ldap", "6f1d5a52-5c1e-4c0a-9d5e-0d5c3f1f7a10", 200},
-		{"local", "17", 400}, {"", "17", 400}, {"github", "", 400}, {"github", "a\nb", 400},
+		{"gihub", "17", 200}, {"ldap", "6f1d5a52-5c1e-4c0a-9d5e-0d5c3f1f7a10", 200},
+		{"local", "17", 400}, {"LOCAL", "17", 400}, {"GitHub", "17", 400}, {"service", "17", 400}, {"userpass", "17", 400}, {" ", "17", 400}, {"", "17", 400}, {"github", "", 400}, {"github", "a\nb", 400},
 	} {
 		made, got := h.link(alice, test.source, test.subject, false)
 		if got != test.want {
@@ -71,6 +71,9 @@ func TestLinkChecks(t *testing.T) {
 				t.Errorf("%s %q, unchecked: got %d", test.source, test.subject, got)
 			}
 		}
+	}
+	if made, got := h.link(alice, "gihub", "18", true); got != http.StatusOK || !strings.Contains(made.Checked, nowhere) {
+		t.Errorf("a source that is not there, unchecked: got %d %+v", got, made)
 	}
 	if _, got := h.link("nobody@example.com", "github", "18", false); got != http.StatusNotFound {
 		t.Errorf("a user who is not there: got %d", got)

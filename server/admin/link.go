@@ -25,8 +25,11 @@ func (a *Admin) link(w http.ResponseWriter, r *route.Request, in api.Link) error
 		return err
 	}
 	id := identity(in.Identity)
-	checked := ""
-	if !in.Unchecked {
+	if err := checkSource(id); err != nil {
+		return err
+	}
+	checked := a.noSource(id.Source)
+	if checked == "" && !in.Unchecked {
 		if id, checked, err = a.checkIdentity(r.Context(), id); err != nil {
 			return err
 		}
@@ -47,27 +50,39 @@ func identity(in api.Identity) storage.Identity {
 	return storage.Identity{Source: in.Source, Subject: in.Subject}
 }
 
+// checkSource refuses an identity of a source that no configuration can have: nobody
+// could ever log in by it.
+func checkSource(id storage.Identity) error {
+	if err := id.Check(); err != nil {
+		return err
+	}
+	if id.Source != storage.SourceLDAP && oauth.CheckName(id.Source) != nil {
+		return reply.Refuse(http.StatusBadRequest, "%q can't be a source: write ldap, or a provider's name as in the configuration", id.Source)
+	}
+	return nil
+}
+
+// noSource says that the configuration does not have a source yet, or returns "".
+func (a *Admin) noSource(source string) string {
+	known := slices.Sorted(maps.Keys(a.Providers))
+	if a.People != nil {
+		known = append([]string{storage.SourceLDAP}, known...)
+	}
+	if slices.Contains(known, source) {
+		return ""
+	}
+	return fmt.Sprintf("not checked, because the configuration has no source %s; it has %s. Unlink it if that is a typo", source, cmp.Or(strings.Join(known, ", "), "none"))
+}
+
 // checkIdentity returns an identity in the form that its source uses, and what was
 // found out about it. It refuses what is known to be wrong. An identity that can't be checked
 // is linked, and the reply says so.
 func (a *Admin) checkIdentity(ctx context.Context, id storage.Identity) (storage.Identity, string, error) {
-	if err := id.Check(); err != nil {
-		return id, "", err
-	}
-	if id.Source == storage.SourceLDAP && a.People != nil {
+	if id.Source == storage.SourceLDAP {
 		return a.checkSubject(ctx, id)
 	}
-	if p := a.Providers[id.Source]; p != nil {
-		checked, err := checkAccount(p, id.Subject)
-		return id, checked, err
-	}
-	var known []string
-	if a.People != nil {
-		known = append(known, storage.SourceLDAP)
-	}
-	known = append(known, slices.Sorted(maps.Keys(a.Providers))...)
-	return id, fmt.Sprintf("not checked, because the configuration has no source %s; it has %s",
-		id.Source, cmp.Or(strings.Join(known, ", "), "none")), nil
+	checked, err := checkAccount(a.Providers[id.Source], id.Subject)
+	return id, checked, err
 }
 
 // checkSubject looks a subject up in the directory.

@@ -93,6 +93,17 @@ func (f *Fault) Unwrap() error { return f.err }
 // Setting is the key of the setting in the configuration file.
 func (f *Fault) Setting() string { return strings.TrimSuffix("oauth."+f.provider+"."+f.setting, ".") }
 
+// CheckName says why no provider can have the name.
+func CheckName(name string) error {
+	switch {
+	case !nameForm.MatchString(name):
+		return fmt.Errorf("%.40q is not a provider's name: use up to 32 of a-z, 0-9, - and _", name)
+	case slices.Contains(reserved, name):
+		return errors.New("the name is reserved: choose another")
+	}
+	return nil
+}
+
 // Validate returns all that is wrong with c, in whole sentences. It opens no file and no
 // connection.
 func (c Config) Validate() error {
@@ -100,11 +111,8 @@ func (c Config) Validate() error {
 	bad := func(setting, format string, args ...any) {
 		errs = append(errs, &Fault{c.Name, setting, fmt.Errorf(format, args...)})
 	}
-	switch {
-	case !nameForm.MatchString(c.Name):
-		return &Fault{c.Name, "", fmt.Errorf("%.40q is not a provider's name: use up to 32 of a-z, 0-9, - and _", c.Name)}
-	case slices.Contains(reserved, c.Name):
-		return &Fault{c.Name, "", errors.New("the name is reserved: choose another")}
+	if err := CheckName(c.Name); err != nil {
+		return &Fault{c.Name, "", err}
 	}
 	if _, ok := types[c.Type]; !ok {
 		bad("type", "type %q is not github, gitlab, google, gitea or oidc", c.Type)
