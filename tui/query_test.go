@@ -106,6 +106,9 @@ func TestTypedReplacesTheScreens(t *testing.T) {
 	d.want("in place of action:token.network")
 	d.press("<esc>/action:user.unlock<enter>")
 	d.want("No event matches action:user.unlock")
+	d.press("<esc>/about:a@example.com about:b@example.com<enter>")
+	d.want("! about: is given twice, but takes one value")
+	d.press("<esc>")
 	d.press("3<esc><tab>/idle:9y<enter>")
 	d.want("No token matches idle:9y")
 

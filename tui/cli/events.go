@@ -25,7 +25,7 @@ const mostLast = 10_000
 // look is one run of `events`.
 type look struct {
 	env                    Env
-	about                  string
+	about                  []string // one
 	filters                api.Filters
 	last                   int
 	before                 uint64
@@ -37,7 +37,7 @@ func eventsCommand(env Env) *cobra.Command {
 	l := &look{env: env}
 	c := command("events", "Print the audit log", None, env.with(l.run))
 	c.PreRunE = l.check
-	c.Flags().StringVar(&l.about, "about", "", "only events about this user (UID) or token (ID)")
+	c.Flags().StringArrayVar(&l.about, "about", nil, "only events about this user or token (`UID|ID`)")
 	l.filters = filterFlags(c, api.EventFilters)
 	c.Flags().IntVar(&l.last, "last", 0, "only the latest N events, found by reading the log backwards")
 	c.Flags().Uint64Var(&l.before, "before", 0, "with --last: only events before this record, which the previous run printed")
@@ -51,7 +51,7 @@ func eventsCommand(env Env) *cobra.Command {
 // check refuses combinations of flags that make no sense.
 func (l *look) check(c *cobra.Command, _ []string) error {
 	switch {
-	case l.verify && (l.follow || onLine(c, "json") || l.about != "" || len(l.filters) > 0 || l.last != 0 || l.before != 0):
+	case l.verify && (l.follow || onLine(c, "json") || len(l.about) > 0 || len(l.filters) > 0 || l.last != 0 || l.before != 0):
 		return Usagef("--verify can only be combined with --at-least")
 	case l.atLeast != "" && !l.verify:
 		return Usagef("--at-least needs --verify")
@@ -65,18 +65,22 @@ func (l *look) check(c *cobra.Command, _ []string) error {
 		return Usagef("--follow and --last can't be combined")
 	case l.before > 0 && l.last == 0:
 		return Usagef("--before needs --last")
-	case !strings.Contains(l.about, "@"):
-		return checkID(l.about)
+	case len(l.about) > 1:
+		return Usagef("--about is given twice, but takes one value")
+	case len(l.about) == 1 && !strings.Contains(l.about[0], "@"):
+		return checkID(l.about[0])
 	}
 	return nil
 }
 
 func (l *look) run(ctx context.Context, c *api.Client, _ []string) error {
 	q := api.EventQuery{Follow: l.follow, Filters: l.filters}
-	if strings.Contains(l.about, "@") {
-		q.UID = l.about
-	} else {
-		q.Token = l.about
+	for _, name := range l.about {
+		if strings.Contains(name, "@") {
+			q.UID = name
+		} else {
+			q.Token = name
+		}
 	}
 	switch {
 	case l.verify:

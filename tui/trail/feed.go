@@ -78,6 +78,10 @@ func (f *Feed) Take(n News) (cmd tea.Cmd, ok bool) {
 // carry sends the events into the wire, until there are no more or ctx ends.
 func (w wire) carry(ctx context.Context, log Log, q Query) {
 	defer close(w.events)
+	if q.fault != nil {
+		w.failed <- q.fault
+		return
+	}
 	for e, err := range log.Events(ctx, api.EventQuery{UID: q.uid, Token: q.token, Filters: q.filters, Last: feedPast, Follow: true}) {
 		if err != nil {
 			w.failed <- err

@@ -8,6 +8,7 @@ package trail
 import (
 	"context"
 	"iter"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,6 +31,7 @@ type Query struct {
 	filters    api.Filters
 	uid, token string
 	words      []string // in lower case
+	fault      error    // what is wrong with about; the server finds what is wrong with the filters
 }
 
 // Parse reads a query line, such as `by:root action:token since:24h 10.0.0.7`. A value
@@ -41,6 +43,8 @@ func Parse(line string, screen api.Filters) Query {
 	for _, w := range words {
 		value := strings.TrimSpace(w.Value)
 		switch {
+		case w.Name == "about" && q.uid+q.token != "":
+			q.fault = errAboutTwice
 		case w.Name == "about" && strings.Contains(value, "@"):
 			q.uid = value
 		case w.Name == "about" && value != "":
@@ -55,6 +59,9 @@ func Parse(line string, screen api.Filters) Query {
 	}
 	return q
 }
+
+// errAboutTwice is what the server says of a filter.
+var errAboutTwice = &api.Error{Status: http.StatusBadRequest, Message: "about: is given twice, but takes one value"}
 
 // Has reports whether each word is in a field of the event, without regard to case.
 func (q Query) Has(e api.Event) bool {
@@ -77,6 +84,10 @@ func (q Query) Page(ctx context.Context, log Log, up bool, to listing.Spot) iter
 		rows = log.Events(ctx, api.EventQuery{UID: q.uid, Token: q.token, After: after, Filters: q.filters})
 	}
 	return func(yield func(api.Event, error) bool) {
+		if q.fault != nil {
+			yield(api.Event{}, q.fault)
+			return
+		}
 		for e, err := range rows {
 			if (err != nil || q.Has(e)) && !yield(e, err) {
 				return

@@ -20,6 +20,7 @@ func TestParse(t *testing.T) {
 		{"about:01ab23cd x", Query{filters: api.Filters{}, token: "01ab23cd", words: []string{"x"}}},
 		{"since: by", Query{filters: api.Where("since", ""), words: []string{"by"}}}, // the server says what is missing
 		{`"not closed`, Query{filters: api.Filters{}, words: []string{"not closed"}}},
+		{"about:ada@example.com ABOUT:01ab23cd", Query{filters: api.Filters{}, uid: "ada@example.com", fault: errAboutTwice}},
 		{"about:", Query{filters: api.Filters{}, words: []string{"about:"}}},
 		{"\x1b[2J:\u202e", Query{filters: api.Filters{}, words: []string{"\x1b[2j:\u202e"}}},
 	} {
