@@ -157,7 +157,7 @@ func (s *Server) admit(r *route.Request, rt route.Route) (err error) {
 		rt.Role = api.Admin
 	}
 	if !r.Role.Covers(rt.Role) {
-		return reply.Refuse(http.StatusForbidden, "This needs the role %s: %s", rt.Role, api.Who{Actor: r.Peer, Role: r.Role})
+		return reply.Refuse(http.StatusForbidden, "%s", api.Who{Actor: r.Peer, Role: r.Role}.Refusal(rt.Role))
 	}
 	switch {
 	case len(r.Scopes()) == 0 || rt.Scope == route.AnyScope:

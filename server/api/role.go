@@ -40,6 +40,11 @@ func (w Who) String() string {
 	return w.Actor + " has the role " + string(w.Role) + ", which " + w.Role.May()
 }
 
+// Refusal says that something needs the role least.
+func (w Who) Refusal(least Role) string {
+	return "This needs the role " + string(least) + ": " + w.String()
+}
+
 // Covers reports whether the role may do what needs at least the role least. The zero
 // Role may do only what needs no role.
 func (r Role) Covers(least Role) bool { return r.rank() >= least.rank() }

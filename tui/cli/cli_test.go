@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -34,6 +35,7 @@ type world struct {
 	changes int      // revocations that are refused, because other tokens match by then
 	breaks  bool     // a bulk revocation ends without saying so
 	runs    bool     // as a server, not as the store alone
+	role    api.Role // of whoever asks; empty: admin
 }
 
 func newWorld() *world {
@@ -58,6 +60,10 @@ func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	enc := json.NewEncoder(rw)
 	rest, isUser := strings.CutPrefix(r.URL.Path, "/admin/users/")
 	switch uid, _, _ := strings.Cut(rest, "/"); {
+	case r.URL.Path == "/admin/who":
+		enc.Encode(api.Who{Actor: "tester", Role: cmp.Or(w.role, api.Admin)})
+	case r.URL.Path == "/admin/offboard":
+		enc.Encode(api.HeldSweep{})
 	case r.URL.Path == "/admin/users" && r.Method == http.MethodGet:
 		for _, u := range w.users {
 			enc.Encode(map[string]any{"row": u})
@@ -196,6 +202,7 @@ func TestStatuses(t *testing.T) {
 		{line: "token list --limit 0", want: 2},
 		{line: "events --last 0", want: 2},
 		{line: "events --about 0100", want: 2},
+		{line: "events --about alice@example.com --about bob@example.com", want: 2},
 		{line: "events --about " + strings.Repeat("ab", 128), want: 2},
 	} {
 		got := run(newWorld(), c.stdin, c.typed, strings.Fields(c.line)...)
@@ -310,6 +317,50 @@ func TestNoPassword(t *testing.T) {
 	// A question that is not answered ends its line.
 	if got := run(newWorld(), "", []string{}, "user", "remove", "alice@example.com"); got.status != statusFailed || !strings.Contains(got.err, "[y/N] \ngatehouse: nothing was changed") {
 		t.Errorf("status %d: %q", got.status, got.err)
+	}
+}
+
+// TestRefusedFirst: nobody is asked for anything, or told anything, that the role makes
+// moot. Each command would otherwise ask, print or read before it calls the server.
+func TestRefusedFirst(t *testing.T) {
+	for line, least := range map[string]api.Role{
+		"user add bob@example.com": api.Admin, "user add bob@example.com --password-stdin": api.Admin,
+		"user passwd alice@example.com": api.Operator, "user passwd alice@example.com --password-stdin": api.Operator,
+		"user remove alice@example.com --yes": api.Admin, "user offboard --confirm": api.Operator,
+		"token create --user alice@example.com": api.Operator, "token revoke --user alice@example.com --yes": api.Operator,
+		"service remove ci@service": api.Admin, "key rotate": api.Admin, "scan --revoke -": api.Operator,
+	} {
+		for _, role := range []api.Role{api.Auditor, api.Operator} {
+			if role.Covers(least) {
+				continue
+			}
+			for _, typed := range [][]string{nil, {"s3cret", "s3cret"}} {
+				if typed == nil && !strings.Contains(line, "user add") && !strings.Contains(line, "passwd") {
+					continue // needs --yes
+				}
+				w := newWorld()
+				w.role, w.runs = role, true
+				got := run(w, "y\n", typed, strings.Fields(line)...)
+				want := "gatehouse: " + api.Who{Actor: "tester", Role: role}.Refusal(least) + "\n"
+				if got.status != statusForbidden || got.out != "" || got.err != want || len(w.got) > 0 {
+					t.Errorf("%s as %s: status %d, sent %q, printed %q\n%s", line, role, got.status, w.got, got.out, got.err)
+				}
+			}
+		}
+	}
+}
+
+// TestNoPasswordForOthers: users without a password here are refused before anybody types
+// one, and so are users that are not there.
+func TestNoPasswordForOthers(t *testing.T) {
+	w := newWorld()
+	w.users["alice@example.com"].Source = "ldap"
+	for uid, want := range map[string]int{"alice@example.com": 1, "nobody@example.com": 0} {
+		w.got = nil
+		got := run(w, "", []string{}, "user", "passwd", uid) // asked, it would say that no password was typed
+		if strings.Contains(got.err, "typed") || got.out != "" || len(w.got) != want {
+			t.Errorf("%s: sent %q, printed %q\n%s", uid, w.got, got.out, got.err)
+		}
 	}
 }
 

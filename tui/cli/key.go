@@ -19,7 +19,7 @@ func keyCommand(env Env) *cobra.Command {
 func keyRotate(env Env) *cobra.Command {
 	var in api.KeyRotation
 	agreed := consent{env: env}
-	c := command("rotate", "Make a new key file, and a new key for new tokens", None, env.with(func(ctx context.Context, c *api.Client, _ []string) error {
+	c := command("rotate", "Make a new key file, and a new key for new tokens", None, env.with(by(api.Admin, func(ctx context.Context, c *api.Client, _ []string) error {
 		if err := agreed.ask(ctx, rotationQuestion(in)); err != nil {
 			return err
 		}
@@ -34,7 +34,7 @@ func keyRotate(env Env) *cobra.Command {
 			env.say("New tokens begin with %s. All others end at %s.", done.TokenKey, moment(done.Ends))
 		}
 		return nil
-	}))
+	})))
 	c.Flags().StringVar(&in.RetireTokensAfter, "retire-tokens-after", "", `when the tokens made so far end, such as "30d" (default: they work on)`)
 	agreed.required(c)
 	return c

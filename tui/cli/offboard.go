@@ -29,7 +29,9 @@ func userOffboard(env Env) *cobra.Command {
 		case err != nil:
 			return err
 		case confirm:
-			return env.confirmOffboard(ctx, c, held, agreed)
+			return by(api.Operator, func(ctx context.Context, c *api.Client, _ []string) error {
+				return env.confirmOffboard(ctx, c, held, agreed)
+			})(ctx, c, nil)
 		case held.Nothing():
 			env.say("Nothing is held.")
 			return nil

@@ -109,7 +109,7 @@ func (env Env) deliver(ctx context.Context, secret string) error {
 // making and the printing. The action uses the context call for its calls to the server.
 // That context does not end, because nobody would know what the server did after a call
 // was given up.
-func (env Env) handingOut(do func(ctx, call context.Context, c *api.Client, args []string) error) func(*cobra.Command, []string) error {
+func (env Env) handingOut(least api.Role, do func(ctx, call context.Context, c *api.Client, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		pipe := make(chan os.Signal, 1)
 		signal.Notify(pipe, syscall.SIGPIPE) // now a write to a pipe without a reader is an error like any other
@@ -117,8 +117,8 @@ func (env Env) handingOut(do func(ctx, call context.Context, c *api.Client, args
 		ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGHUP)
 		defer stop()
 		cmd.SetContext(ctx)
-		return env.with(func(ctx context.Context, c *api.Client, args []string) error {
+		return env.with(by(least, func(ctx context.Context, c *api.Client, args []string) error {
 			return do(ctx, context.WithoutCancel(ctx), c, args)
-		})(cmd, args)
+		}))(cmd, args)
 	}
 }

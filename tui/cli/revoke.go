@@ -83,6 +83,11 @@ func (r *revocation) run(ctx context.Context, c *api.Client, ids []string) error
 	if r.dryRun {
 		return r.env.tokens(c.Tokens(ctx, r.q), form{json: r.asJSON}, "")
 	}
+	return by(api.Operator, r.matching)(ctx, c, nil)
+}
+
+// matching revokes what matches. It asks until the answer is about what still matches.
+func (r *revocation) matching(ctx context.Context, c *api.Client, _ []string) error {
 	for {
 		err := r.attempt(ctx, c)
 		if r.agreed.yes || !api.Refused(err, http.StatusConflict) {

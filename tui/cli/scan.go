@@ -68,9 +68,16 @@ type scan struct {
 	revoked int
 }
 
-// run looks through all paths. If an input can no longer be read, what was found before
+func (s *scan) run(ctx context.Context, c *api.Client, args []string) error {
+	if s.revoke {
+		return by(api.Operator, s.all)(ctx, c, args)
+	}
+	return s.all(ctx, c, args)
+}
+
+// all looks through all paths. If an input can no longer be read, what was found before
 // still counts.
-func (s *scan) run(ctx context.Context, c *api.Client, args []string) (err error) {
+func (s *scan) all(ctx context.Context, c *api.Client, args []string) (err error) {
 	s.client, s.taken = c, map[string]string{}
 	s.finder = newFinder(func(line int, token string) error { return s.suspect(ctx, line, token) })
 	for _, path := range args {

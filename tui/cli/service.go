@@ -144,7 +144,7 @@ func serviceTransfer(env Env) *cobra.Command {
 
 func serviceRemove(env Env) *cobra.Command {
 	agreed := consent{env: env}
-	c := command("remove NAME", "Remove a service account and revoke its tokens for good", One("NAME"), env.with(func(ctx context.Context, c *api.Client, args []string) error {
+	c := command("remove NAME", "Remove a service account and revoke its tokens for good", One("NAME"), env.with(by(api.Admin, func(ctx context.Context, c *api.Client, args []string) error {
 		s, err := c.Service(ctx, args[0])
 		if err != nil {
 			return err
@@ -157,7 +157,7 @@ func serviceRemove(env Env) *cobra.Command {
 		}
 		env.say("Removed %s; %s revoked.", text.Escape(s.UID), Count(s.Tokens, "token"))
 		return nil
-	}))
+	})))
 	c.Long = "Remove a service account and revoke its tokens for good. The command asks first. Without\na terminal it needs --yes."
 	agreed.required(c)
 	return c

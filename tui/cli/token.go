@@ -62,7 +62,7 @@ w, d, h, m (minutes) or s.`
 
 func tokenCreate(env Env) *cobra.Command {
 	var r api.TokenRequest
-	c := command("create", "Make a token for a user and print it", None, env.handingOut(
+	c := command("create", "Make a token for a user and print it", None, env.handingOut(api.Operator,
 		func(ctx, call context.Context, c *api.Client, _ []string) error {
 			t, err := c.CreateToken(call, r)
 			if err != nil {
@@ -91,7 +91,7 @@ func tokenCreate(env Env) *cobra.Command {
 
 func tokenRotate(env Env) *cobra.Command {
 	var overlap string
-	c := command("rotate ID", "Give a token a new secret and print it", oneToken, env.handingOut(
+	c := command("rotate ID", "Give a token a new secret and print it", oneToken, env.handingOut(api.Operator,
 		func(ctx, call context.Context, c *api.Client, args []string) error {
 			// The old secret must work until the new one is printed, so its end is set after that.
 			t, err := c.RotateToken(call, args[0], api.Rotation{Overlap: overlap, Hold: true})

@@ -23,7 +23,7 @@ func userCommand(env Env) *cobra.Command {
 func userAdd(env Env) *cobra.Command {
 	var stdin bool
 	var name string
-	c := command("add UID", "Add a local user", One("UID"), env.handingOut(
+	c := command("add UID", "Add a local user", One("UID"), env.handingOut(api.Admin,
 		func(ctx, call context.Context, c *api.Client, args []string) error {
 			given, err := env.password(ctx, stdin)
 			if err != nil {
@@ -54,17 +54,23 @@ func userAdd(env Env) *cobra.Command {
 
 func userPasswd(env Env) *cobra.Command {
 	var stdin bool
-	c := command("passwd UID", "Set a user's password", One("UID"), env.handingOut(
+	c := command("passwd UID", "Set a user's password", One("UID"), env.handingOut(api.Operator,
 		func(ctx, call context.Context, c *api.Client, args []string) error {
-			given, err := env.password(ctx, stdin)
+			u, err := c.User(ctx, args[0])
 			if err != nil {
 				return err
 			}
+			given := ""
+			if u.Source == "local" { // others have no password here, and the server says so
+				if given, err = env.password(ctx, stdin); err != nil {
+					return err
+				}
+			}
 			var set api.Password
 			if given == "" {
-				set, err = env.makePassword(ctx, call, c, args[0])
+				set, err = env.makePassword(ctx, call, c, u.User)
 			} else {
-				set, err = c.SetPassword(call, args[0], given)
+				set, err = c.SetPassword(call, u.UID, given)
 			}
 			if err != nil {
 				return err
@@ -81,19 +87,15 @@ func userPasswd(env Env) *cobra.Command {
 
 // makePassword makes a password, prints it, and then sets it. It prints first, because the
 // old password is gone once the new one is set.
-func (env Env) makePassword(ctx, call context.Context, c *api.Client, uid string) (set api.Password, err error) {
+func (env Env) makePassword(ctx, call context.Context, c *api.Client, u api.User) (set api.Password, err error) {
 	made := rand.Text()
-	u, err := c.User(ctx, uid)
-	if err != nil {
-		return set, err
-	}
-	printed := u.Source == "local" // others have no password here, and the server says so
+	printed := u.Source == "local"
 	if printed {
 		if err := env.deliver(ctx, made); err != nil {
-			return set, fmt.Errorf("the new password of %s could not be printed, so the old one stays: %w", uid, err)
+			return set, fmt.Errorf("the new password of %s could not be printed, so the old one stays: %w", u.UID, err)
 		}
 	}
-	set, err = c.SetPassword(call, uid, made)
+	set, err = c.SetPassword(call, u.UID, made)
 	if err != nil && printed {
 		return set, fmt.Errorf("the password that was printed is not set: %w", err)
 	}
@@ -200,7 +202,7 @@ func userRename(env Env) *cobra.Command {
 
 func userRemove(env Env) *cobra.Command {
 	agreed := consent{env: env}
-	c := command("remove UID", "Remove a user and revoke the user's tokens for good", One("UID"), env.with(func(ctx context.Context, c *api.Client, args []string) error {
+	c := command("remove UID", "Remove a user and revoke the user's tokens for good", One("UID"), env.with(by(api.Admin, func(ctx context.Context, c *api.Client, args []string) error {
 		u, err := c.User(ctx, args[0])
 		if err != nil {
 			return err
@@ -216,7 +218,7 @@ func userRemove(env Env) *cobra.Command {
 		}
 		env.say("Removed %s; %s revoked.", text.Escape(u.UID), Count(u.Tokens, "token"))
 		return nil
-	}))
+	})))
 	c.Long = "Remove a user and revoke the user's tokens for good. The command says what becomes of\nthe user's service accounts, and asks. Without a terminal it needs --yes."
 	agreed.required(c)
 	return c

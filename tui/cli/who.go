@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"net/http"
 
 	"github.com/spf13/cobra"
 
@@ -21,6 +22,22 @@ func whoCommand(env Env) *cobra.Command {
 			}
 			return err
 		}))
+}
+
+// by returns do for people whose role covers least. The server enforces roles; by is for
+// commands that ask, print or read something before they call the server, all of which
+// would be in vain.
+func by(least api.Role, do action) action {
+	return func(ctx context.Context, c *api.Client, args []string) error {
+		who, err := c.Who(ctx)
+		if err != nil {
+			return err
+		}
+		if !who.Role.Covers(least) {
+			return &api.Error{Status: http.StatusForbidden, Message: who.Refusal(least)}
+		}
+		return do(ctx, c, args)
+	}
 }
 
 // sayRole tells a person who may not do everything. An error is left to the command.
