@@ -72,8 +72,13 @@ func (s *Sample) write(text []byte) error {
 
 // bare is the error without the name of the temporary file.
 func bare(err error) error {
-	if path := (*fs.PathError)(nil); errors.As(err, &path) {
+	var path *fs.PathError
+	var link *os.LinkError
+	switch {
+	case errors.As(err, &path):
 		return path.Err
+	case errors.As(err, &link):
+		return link.Err
 	}
 	return err
 }

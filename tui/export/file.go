@@ -57,7 +57,7 @@ func File(path string, write func(io.Writer) error) (err error) {
 		}
 	}()
 	if err := write(f); err != nil {
-		return err
+		return plain(err)
 	}
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
 		return plain(err)

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -21,7 +22,6 @@ func TestFormatOf(t *testing.T) {
 
 // TestFile is the table of what may stand where a file is to be written.
 func TestFile(t *testing.T) {
-	broken := errors.New("broken off")
 	for _, c := range []struct {
 		name  string
 		there func(path string) error // makes what is there
@@ -31,7 +31,7 @@ func TestFile(t *testing.T) {
 	}{
 		{"nothing", nil, nil, "new", true},
 		{"a file", file, nil, "old", false},
-		{"nothing, broken off", nil, broken, "", false},
+		{"nothing, broken off", nil, os.ErrClosed, "", false},
 		{"a directory", func(p string) error { return os.Mkdir(p, 0o700) }, nil, "", false},
 		{"a link", func(p string) error { return os.Symlink(filepath.Dir(p)+"/elsewhere", p) }, nil, "", false},
 		{"no directory", func(p string) error { return os.Remove(filepath.Dir(p)) }, nil, "", false},
@@ -48,10 +48,13 @@ func TestFile(t *testing.T) {
 				}
 			}
 			err := File(path, func(w io.Writer) error {
-				io.WriteString(w, "new")
-				return c.fails
+				if c.fails != nil {
+					w.(*os.File).Close()
+				}
+				_, err := io.WriteString(w, "new")
+				return err
 			})
-			if (err == nil) != c.ok {
+			if (err == nil) != c.ok || !errors.Is(err, c.fails) && c.fails != nil || err != nil && strings.Contains(err.Error(), dir) {
 				t.Errorf("got %v", err)
 			}
 			if got, _ := os.ReadFile(path); string(got) != c.want {
