@@ -36,6 +36,7 @@ type house struct {
 	midway func()        // runs once while all tokens are read
 	mu     sync.Mutex    // several goroutines read them
 	serial uint32
+	retire int64 // when all tokens of key 2 end; 0: never
 
 	closing chan struct{}
 	reads   map[string]int  // of the index, by method
@@ -87,6 +88,9 @@ func (t *token) saw(from record.Origin, ms int64) {
 func newHouse(t testing.TB, seed uint64) *house {
 	h := &house{t: t, rand: rand.New(rand.NewPCG(3, seed)), now: 1 << 40, table: table.New(),
 		users: map[record.UserID]*user{}, tokens: map[string]*token{}, dead: map[string]*token{}, reads: map[string]int{}}
+	if seed%2 == 1 {
+		h.retire = h.now + 700_000
+	}
 	h.restart()
 	h.table.Whole()
 	for range 12 {
@@ -101,7 +105,23 @@ func newHouse(t testing.TB, seed uint64) *house {
 // restart makes views that have read nothing.
 func (h *house) restart() {
 	h.closing = make(chan struct{})
-	h.views = order.New(h.table, h, func(key byte) bool { return key == 1 }, func(byte) int64 { return 0 }, h.closing)
+	h.views = order.New(h.table, h, func(key byte) bool { return key == 1 || key == 2 }, func(key byte) int64 { return h.keyEnds(key) }, h.closing)
+}
+
+func (h *house) keyEnds(key byte) int64 {
+	if key == 2 {
+		return h.retire
+	}
+	return 0
+}
+
+// ends is when a token ends, by itself or with its key; 0: never.
+func (h *house) ends(t *token) int64 {
+	key := h.keyEnds(t.id[0])
+	if key == 0 || t.expires != 0 && t.expires < key {
+		return t.expires
+	}
+	return key
 }
 
 // house implements the index.
@@ -235,6 +255,9 @@ func (h *house) addTokenOf(u *user) {
 	if h.rand.IntN(3) == 0 {
 		t.expires, t.scopes = h.now+h.rand.Int64N(100_000), []string{h.pick("files", "deploy"), "more"}
 		t.addresses = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+	}
+	if h.serial%4 == 0 {
+		t.id[0] = 2
 	}
 	binary.BigEndian.PutUint64(t.id[1:], h.rand.Uint64())
 	binary.BigEndian.PutUint32(t.id[10:], h.serial)
@@ -411,10 +434,10 @@ func (h *house) matchOne(m *order.Match) func(*token) bool {
 		return func(t *token) bool { return len(t.addresses) == 0 }
 	case 3:
 		m.Ends.To = at
-		return func(t *token) bool { return t.expires != 0 && t.expires < at }
+		return func(t *token) bool { return h.ends(t) != 0 && h.ends(t) < at }
 	case 4:
 		m.Ends.From = [2]int64{at, order.Never}[h.rand.IntN(2)]
-		return func(t *token) bool { return t.expires == 0 || t.expires >= m.Ends.From }
+		return func(t *token) bool { return h.ends(t) == 0 || h.ends(t) >= m.Ends.From }
 	case 5:
 		in := netip.MustParsePrefix(h.pick("10.0.0.1/32", "10.0.0.0/29", "192.0.0.0/8", "2001:db8::/32", "::/0", "0.0.0.0/0"))
 		m.Seen = []netip.Prefix{in}
