@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -114,6 +115,23 @@ func TestLoad(t *testing.T) {
 				t.Errorf("read again: %v, and other keys than before", err)
 			}
 		})
+	}
+}
+
+// TestExposed: a key file that anybody but its owner may read or write is refused. Only
+// the group may read one that systemd passes, and then only that one.
+func TestExposed(t *testing.T) {
+	_, key, _ := fresh(t)
+	elsewhere := t.TempDir()
+	for credentials, taken := range map[string][]os.FileMode{"": {0o600, 0o400}, elsewhere: {0o600, 0o400}, filepath.Dir(key) + "/": {0o600, 0o400, 0o440, 0o640}} {
+		t.Setenv("CREDENTIALS_DIRECTORY", credentials)
+		for _, mode := range []os.FileMode{0o600, 0o400, 0o440, 0o640, 0o404, 0o604, 0o602, 0o444} {
+			must.Do(t, os.Chmod(key, mode))
+			_, err := keys.ReadFile(key)
+			if slices.Contains(taken, mode) && err != nil || !slices.Contains(taken, mode) && !errors.Is(err, keys.ErrExposed) {
+				t.Errorf("mode %04o, credentials in %q: got %v", mode, credentials, err)
+			}
+		}
 	}
 }
 
