@@ -1,4 +1,4 @@
-package storage
+package storage_test
 
 import (
 	"bytes"
@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"gatehouse/storage"
 	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
 )
@@ -142,9 +143,9 @@ func TestAdvice(t *testing.T) {
 }
 
 // openedWell opens a store, which must give right answers unless it is refused.
-func openedWell(t *testing.T, dir string, opts Options, want answers, secrets []string) error {
+func openedWell(t *testing.T, dir string, opts storage.Options, want answers, secrets []string) error {
 	t.Helper()
-	s, err := Open(dir, opts)
+	s, err := storage.Open(dir, opts)
 	if err != nil {
 		return err
 	}
@@ -160,7 +161,7 @@ func openedWell(t *testing.T, dir string, opts Options, want answers, secrets []
 
 // followAdvice follows each piece of advice in a message, each in its own copy
 // of the store.
-func followAdvice(t *testing.T, said error, h harm, dir, base string, opts Options, want answers, secrets []string, backup []byte) {
+func followAdvice(t *testing.T, said error, h harm, dir, base string, opts storage.Options, want answers, secrets []string, backup []byte) {
 	t.Helper()
 	text := said.Error()
 	followed := false
@@ -186,9 +187,9 @@ func followAdvice(t *testing.T, said error, h harm, dir, base string, opts Optio
 	}
 }
 
-func restoredRight(t *testing.T, h harm, dir string, opts Options, want answers, secrets []string, backup []byte) {
+func restoredRight(t *testing.T, h harm, dir string, opts storage.Options, want answers, secrets []string, backup []byte) {
 	t.Helper()
-	r, err := Restore(t.Context(), bytes.NewReader(backup), dir, opts)
+	r, err := storage.Restore(t.Context(), bytes.NewReader(backup), dir, opts)
 	if err != nil {
 		t.Fatalf("the restore that was advised: %v", err)
 	}
@@ -198,8 +199,8 @@ func restoredRight(t *testing.T, h harm, dir string, opts Options, want answers,
 	s := openWith(t, dir, opts)
 	must.Do(t, s.Opened(t.Context()))
 	for _, secret := range secrets {
-		_, err := s.verifier.Inspect(secret)
-		if err != nil && !errors.Is(err, ErrRefused) {
+		_, err := s.Inspect(secret, home.Address)
+		if err != nil && !errors.Is(err, storage.ErrRefused) {
 			t.Fatal(err)
 		}
 		if err == nil && !want.live[secret] && !h.lost {

@@ -1,4 +1,4 @@
-package storage
+package storage_test
 
 import (
 	"bytes"
@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/storage"
 	"gatehouse/storage/backup"
 	"gatehouse/storage/disk"
 	"gatehouse/storage/journal"
@@ -21,7 +22,7 @@ import (
 	"gatehouse/storage/storagetest/must"
 )
 
-func eventsOf(t *testing.T, s *Store) (list []string) {
+func eventsOf(t *testing.T, s *storage.Store) (list []string) {
 	t.Helper()
 	for e := range must.All(s.Audit().Events(t.Context(), 0))(t) {
 		list = append(list, fmt.Sprint(e.Sequence, " ", e.Time, " ", e.Actor, " ", e.Action, " ", e.UID, e.Token))
@@ -32,17 +33,17 @@ func eventsOf(t *testing.T, s *Store) (list []string) {
 // An audit log of many segments comes back unchanged after pruning and a restore, and
 // goes on.
 func TestBackupHasTheLog(t *testing.T) {
-	dir, opts := t.TempDir(), Options{Segment: 8 << 10}
+	dir, opts := t.TempDir(), storage.Options{Segment: 8 << 10}
 	s := openWith(t, dir, opts)
 	alice := addUser(t, s, "alice@example.com")
 	for range 30 {
 		create(t, s, alice)
 	}
 	wantCheckpoint(t, s)
-	must.Get(s.journal.Prune(time.UnixMilli(1<<50), 0, s.journal.LastSequence()/2))(t)
+	must.Get(s.Journal().Prune(time.UnixMilli(1<<50), 0, s.Journal().LastSequence()/2))(t)
 	id, secret := create(t, s, alice)
 	want, v := eventsOf(t, s), must.Get(s.Audit().Verify(t.Context(), ""))(t)
-	if v.First == 1 || len(s.journal.Segments()) < 2 {
+	if v.First == 1 || len(s.Journal().Segments()) < 2 {
 		t.Fatalf("this test tests nothing: %+v", v)
 	}
 	backup := backupOf(t, s)
@@ -141,7 +142,7 @@ func TestBackupOfParts(t *testing.T) {
 			t.Run(fmt.Sprintf("part %d, %c, %s", n, older[n].kind, name), func(t *testing.T) {
 				at := copyDir(t, dir)
 				before := files(t, at)
-				_, err := Restore(t.Context(), bytes.NewReader(backup), at, Options{})
+				_, err := storage.Restore(t.Context(), bytes.NewReader(backup), at, storage.Options{})
 				if err == nil {
 					t.Fatal("it is restored")
 				}
@@ -149,11 +150,11 @@ func TestBackupOfParts(t *testing.T) {
 					t.Errorf("the directory had %q, and has %q", before, after)
 				}
 				to := t.TempDir()
-				if _, err := Restore(t.Context(), bytes.NewReader(backup), to, Options{}); err != nil {
+				if _, err := storage.Restore(t.Context(), bytes.NewReader(backup), to, storage.Options{}); err != nil {
 					return
 				}
 				put(t, filepath.Join(to, "key"), key, 0o600)
-				if s, err := Open(to, Options{}); err == nil {
+				if s, err := storage.Open(to, storage.Options{}); err == nil {
 					wantDead(t, s, secret) // it has all of the newer log, which is authentic
 					s.Close()
 				}
@@ -165,13 +166,13 @@ func TestBackupOfParts(t *testing.T) {
 // If the log is damaged in an old segment, a backup has the records after the
 // damage.
 func TestBackupOfADamagedLog(t *testing.T) {
-	dir, opts := t.TempDir(), Options{Segment: 8 << 10}
+	dir, opts := t.TempDir(), storage.Options{Segment: 8 << 10}
 	s := openWith(t, dir, opts)
 	alice := addUser(t, s, "alice@example.com")
 	for range 40 {
 		create(t, s, alice)
 	}
-	segments := s.journal.Segments()
+	segments := s.Journal().Segments()
 	file := matching(t, dir, "store/journal/*.seg")[1]
 	b := must.Get(os.ReadFile(file))(t)
 	b[700] ^= 1
@@ -216,11 +217,11 @@ func TestBackupHasUses(t *testing.T) {
 // A restore that is interrupted at any moment leaves the directory as it was. The
 // next start, or the next restore, removes what a killed restore has left.
 func TestRestoreInterrupted(t *testing.T) {
-	dir, opts := t.TempDir(), Options{}
+	dir, opts := t.TempDir(), storage.Options{}
 	s := open(t, dir)
 	alice := addUser(t, s, "alice@example.com")
 	backup := backupOf(t, s)
-	var ids []ID
+	var ids []storage.ID
 	for range 300 {
 		id, _ := create(t, s, alice)
 		ids = append(ids, id)
@@ -239,7 +240,7 @@ func TestRestoreInterrupted(t *testing.T) {
 					cancel()
 				}
 			}
-			_, err := Restore(ctx, bytes.NewReader(b), dir, opts)
+			_, err := storage.Restore(ctx, bytes.NewReader(b), dir, opts)
 			cancel()
 			if err == nil {
 				t.Fatalf("nothing interrupted it: %v", steps)
@@ -268,7 +269,7 @@ done:
 	rest := filepath.Join(restore.Stage(dir), "store", "index")
 	for what, next := range map[string]func(){
 		"start":   func() { open(t, dir).Close() },
-		"restore": func() { restoreTo(t, second, dir, Options{}) },
+		"restore": func() { restoreTo(t, second, dir, storage.Options{}) },
 	} {
 		must.Do(t, os.MkdirAll(rest, 0o700))
 		if next(); disk.Exists(restore.Stage(dir)) {
@@ -287,20 +288,20 @@ func TestBackupWhileBehind(t *testing.T) {
 	_, live := create(t, s, alice)
 	full := shortOf(s)
 	full.Store(true)
-	must.Happen(t, "a short disk", func() bool { return s.space.Short() != nil })
+	must.Happen(t, "a short disk", func() bool { return s.Disk().Short() != nil })
 	must.Get(s.RevokeTokens(admin, id))(t)
-	if s.index.Behind() == nil {
+	if s.Index().Behind() == nil {
 		t.Fatal("the index is not behind")
 	}
 	made := backupOf(t, s)
 	m, err := backup.Check(bytes.NewReader(made))
-	if err != nil || m.Log != s.journal.End() || m.Log == (journal.Position{}) || m.Sequence >= m.Last() {
-		t.Errorf("got %+v, %v, want a log to %v", m, err, s.journal.End())
+	if err != nil || m.Log != s.Journal().End() || m.Log == (journal.Position{}) || m.Sequence >= m.Last() {
+		t.Errorf("got %+v, %v, want a log to %v", m, err, s.Journal().End())
 	}
 	full.Store(false) // otherwise the store can't be closed
 	to := t.TempDir()
 	put(t, filepath.Join(to, "key"), must.Get(os.ReadFile(filepath.Join(dir, "key")))(t), 0o600)
-	restoreTo(t, made, to, Options{})
+	restoreTo(t, made, to, storage.Options{})
 	s = open(t, to)
 	wantDead(t, s, secret)
 	wantLive(t, s, live)

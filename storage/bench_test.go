@@ -1,4 +1,4 @@
-package storage
+package storage_test
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/storage"
 	"gatehouse/storage/backup"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
@@ -33,7 +34,7 @@ func BenchmarkCreate(b *testing.B) {
 		b.Run(fmt.Sprintf("clients=%d/gatehouse", clients), func(b *testing.B) {
 			s, users := benchStore(b, b.TempDir())
 			creations(b, clients, func(n int) error {
-				_, _, err := s.CreateToken(admin, users[n%len(users)], TokenSpec{Name: "bench"})
+				_, _, err := s.CreateToken(admin, users[n%len(users)], storage.TokenSpec{Name: "bench"})
 				return err
 			})
 		})
@@ -43,14 +44,14 @@ func BenchmarkCreate(b *testing.B) {
 			defer db.Close()
 			creations(b, clients, func(n int) error {
 				now := time.Now().UnixMilli()
-				t := Token{ID: keys.NewID(1), Owner: users[n%len(users)], Name: "bench", By: admin.Name, Created: now, LastUsed: now}
+				t := storage.Token{ID: keys.NewID(1), Owner: users[n%len(users)], Name: "bench", By: admin.Name, Created: now, LastUsed: now}
 				v, err := t.Value()
 				if err != nil {
 					return err
 				}
 				k := record.TokenKey(t.ID)
 				return db.Update(func(txn *badger.Txn) error {
-					if err := txn.Set(k, s.seals.Seal(k, v)); err != nil {
+					if err := txn.Set(k, s.Opening().Seals.Seal(k, v)); err != nil {
 						return err
 					}
 					return txn.Set(t.OwnedKey(), nil)
@@ -61,19 +62,19 @@ func BenchmarkCreate(b *testing.B) {
 }
 
 // benchStore opens a store with so many users that none has many tokens.
-func benchStore(b *testing.B, dir string) (*Store, []UserID) {
+func benchStore(b *testing.B, dir string) (*storage.Store, []storage.UserID) {
 	b.Helper()
-	s := openWith(b, dir, Options{})
-	return s, importUsers(b, s, 1000, func(n int) User {
-		return User{UID: fmt.Sprintf("user%d@example.com", n), Source: SourceLocal}
+	s := openWith(b, dir, storage.Options{})
+	return s, importUsers(b, s, 1000, func(n int) storage.User {
+		return storage.User{UID: fmt.Sprintf("user%d@example.com", n), Source: storage.SourceLocal}
 	})
 }
 
 // importUsers makes users in changes of 500.
-func importUsers(b *testing.B, s *Store, most int, user func(n int) User) (users []UserID) {
+func importUsers(b *testing.B, s *storage.Store, most int, user func(n int) storage.User) (users []storage.UserID) {
 	b.Helper()
 	for len(users) < most {
-		var list []User
+		var list []storage.User
 		for n := range 500 {
 			list = append(list, user(len(users)+n))
 		}
@@ -154,8 +155,7 @@ func BenchmarkRevoke(b *testing.B) {
 						if flushed {
 							_, err = s.Authenticate(text, home)
 						} else { // everything except the use
-							id, _, _ := s.keys.Identify(text)
-							_, _, err = s.lookup(id)
+							_, err = s.Inspect(text, home.Address)
 						}
 						if err != nil {
 							b.Error(err)
@@ -189,13 +189,13 @@ func BenchmarkRevoke(b *testing.B) {
 
 // importTokens makes tokens as the demonstration does, and reveals them if
 // secrets is not nil.
-func importTokens(b *testing.B, s *Store, users []UserID, n int, secrets *[]string) (ids []ID) {
+func importTokens(b *testing.B, s *storage.Store, users []storage.UserID, n int, secrets *[]string) (ids []storage.ID) {
 	b.Helper()
 	for len(ids) < n {
-		var list []Imported
+		var list []storage.Imported
 		for len(list) < min(500, n-len(ids)) {
 			at := time.Now().UnixMilli() - rand.Int64N(1e10)
-			list = append(list, Imported{Owner: users[rand.IntN(len(users))], Name: "laptop", Created: at, LastUsed: at + 1e6, From: home})
+			list = append(list, storage.Imported{Owner: users[rand.IntN(len(users))], Name: "laptop", Created: at, LastUsed: at + 1e6, From: home})
 		}
 		made := must.Get(s.ImportTokens(admin, list))(b)
 		for _, t := range made {
@@ -214,8 +214,8 @@ func BenchmarkAuthenticate(b *testing.B) {
 	importTokens(b, s, users, 50_000, &secrets)
 	forged := []byte(secrets[0])
 	forged[100] ^= 1
-	_, limitedSecret := must.Get2(s.CreateToken(admin, users[0], TokenSpec{Scopes: []string{"files"}}))(b)
-	gone, goneSecret := must.Get2(s.CreateToken(admin, users[0], TokenSpec{}))(b)
+	_, limitedSecret := must.Get2(s.CreateToken(admin, users[0], storage.TokenSpec{Scopes: []string{"files"}}))(b)
+	gone, goneSecret := must.Get2(s.CreateToken(admin, users[0], storage.TokenSpec{}))(b)
 	must.Get(s.RevokeTokens(admin, gone.ID))(b)
 	for _, c := range []struct {
 		name string
@@ -306,7 +306,7 @@ func benchOpen(b *testing.B, dir string, secrets []string) {
 	defer cpu(b)()
 	for n := 0; b.Loop(); n++ {
 		start := time.Now()
-		s := must.Get(Open(dir, Options{}))(b)
+		s := must.Get(storage.Open(dir, storage.Options{}))(b)
 		must.Get(s.Authenticate(secrets[n%len(secrets)], home))(b)
 		first += time.Since(start)
 		<-s.Loaded()
@@ -331,7 +331,7 @@ func benchFile(b *testing.B, name string) *os.File {
 }
 
 func benchBackup(b *testing.B, dir, backup string) {
-	s := must.Get(Open(dir, Options{}))(b)
+	s := must.Get(storage.Open(dir, storage.Options{}))(b)
 	defer s.Close()
 	<-s.Loaded()
 	defer cpu(b)()
@@ -352,10 +352,10 @@ func benchRestore(b *testing.B, dir, backup, secret string) {
 		to := b.TempDir()
 		must.Do(b, os.WriteFile(filepath.Join(to, "key"), key, 0o600))
 		f := benchFile(b, backup)
-		must.Get(Restore(context.Background(), f, to, Options{}))(b)
+		must.Get(storage.Restore(context.Background(), f, to, storage.Options{}))(b)
 		f.Close()
 		b.StopTimer()
-		s := must.Get(Open(to, Options{}))(b)
+		s := must.Get(storage.Open(to, storage.Options{}))(b)
 		if _, err := s.Authenticate(secret, home); err != nil {
 			b.Error(err)
 		}

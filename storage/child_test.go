@@ -1,4 +1,4 @@
-package storage
+package storage_test
 
 import (
 	"bytes"
@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/storage"
 	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
 )
@@ -37,7 +38,7 @@ func TestMain(m *testing.M) {
 
 // childMain serves a store on standard input and output until they close.
 func childMain(dir string) int {
-	s, err := Open(dir, Options{MaxPerUser: 1 << 20, Segment: storagetest.Segment, Early: true, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))})
+	s, err := storage.Open(dir, storage.Options{MaxPerUser: 1 << 20, Segment: storagetest.Segment, Early: true, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "open:", err)
 		return 1
@@ -58,32 +59,32 @@ func childMain(dir string) int {
 }
 
 // Child has the methods that the process offers. It is exported for net/rpc.
-type Child struct{ s *Store }
+type Child struct{ s *storage.Store }
 
 // None is for calls that take or return nothing.
 type None struct{}
 
 // Made is a new token.
 type Made struct {
-	ID     ID
+	ID     storage.ID
 	Secret string
 }
 
 // Ask asks for a token.
 type Ask struct {
-	Owner   UserID
+	Owner   storage.UserID
 	Name    string
 	Limited bool
 }
 
-func (c *Child) AddUser(uid string, id *UserID) error {
+func (c *Child) AddUser(uid string, id *storage.UserID) error {
 	u, err := c.s.AddUser(admin, uid, "", "hash")
 	*id = u.ID
 	return err
 }
 
 func (c *Child) Create(a Ask, m *Made) error {
-	spec := TokenSpec{Name: a.Name}
+	spec := storage.TokenSpec{Name: a.Name}
 	if a.Limited {
 		spec.Scopes = []string{"files"}
 	}
@@ -96,26 +97,26 @@ func (c *Child) Create(a Ask, m *Made) error {
 func (c *Child) Use(secret string, live *bool) error {
 	_, err := c.s.Authenticate(secret, home)
 	*live = err == nil
-	if errors.Is(err, ErrRefused) {
+	if errors.Is(err, storage.ErrRefused) {
 		return nil
 	}
 	return err
 }
 
-func (c *Child) Revoke(id ID, n *int) (err error) {
+func (c *Child) Revoke(id storage.ID, n *int) (err error) {
 	*n, err = c.s.RevokeTokens(admin, id)
 	return err
 }
 
 // Listed is a line of a listing.
 type Listed struct {
-	ID   ID
+	ID   storage.ID
 	Name string
 }
 
 // List lists a user's tokens on one page: only a page shows them as of one moment.
-func (c *Child) List(owner UserID, listed *[]Listed) error {
-	list, _, err := c.s.Page(Owned{Owner: owner, Limit: 1 << 30})
+func (c *Child) List(owner storage.UserID, listed *[]Listed) error {
+	list, _, err := c.s.Page(storage.Owned{Owner: owner, Limit: 1 << 30})
 	for _, t := range list {
 		*listed = append(*listed, Listed{t.ID, t.Name})
 	}
@@ -124,13 +125,13 @@ func (c *Child) List(owner UserID, listed *[]Listed) error {
 
 // Behind reports whether the index lacks records of the journal.
 func (c *Child) Behind(_ None, behind *bool) error {
-	*behind = c.s.index.Behind() != nil
+	*behind = c.s.Index().Behind() != nil
 	return nil
 }
 
 // Checkpoint makes a checkpoint.
 func (c *Child) Checkpoint(_ None, _ *None) error {
-	_, err := c.s.checkpoints.write(context.Background())
+	_, err := c.s.Checkpoint(context.Background())
 	return err
 }
 

@@ -1,4 +1,4 @@
-package storage
+package storage_test
 
 import (
 	"bytes"
@@ -8,13 +8,14 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/storage"
 	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
 )
 
 // booted returns the options of a store that also knows how long the system has
 // run, and so notices when its clock is set.
-func booted(t testing.TB, c *storagetest.Clock) Options {
+func booted(t testing.TB, c *storagetest.Clock) storage.Options {
 	o := timed(t, c)
 	o.Boot = c.Boot
 	return o
@@ -23,19 +24,16 @@ func booted(t testing.TB, c *storagetest.Clock) Options {
 const year = 365 * 24 * time.Hour
 
 // write appends events until the journal has that many more segments.
-func write(t *testing.T, s *Store, segments int) {
+func write(t *testing.T, s *storage.Store, segments int) {
 	t.Helper()
-	for want := len(s.journal.Segments()) + segments; len(s.journal.Segments()) < want; {
-		must.Do(t, s.change(admin, func(t *tx) error {
-			t.Event(Event{Action: ActionImport, Detail: strings.Repeat("x", 2000)})
-			return nil
-		}))
+	for want := len(s.Journal().Segments()) + segments; len(s.Journal().Segments()) < want; {
+		must.Do(t, s.Record(admin, storage.Event{Action: storage.ActionImport, Detail: strings.Repeat("x", 2000)}))
 	}
 }
 
 const keep = 400 * 24 * time.Hour
 
-func keeping(t *testing.T, segments int) (*Store, *storagetest.Clock) {
+func keeping(t *testing.T, segments int) (*storage.Store, *storagetest.Clock) {
 	m := newClock()
 	o := booted(t, m)
 	o.KeepEvents, o.Segment = keep, 32<<10
@@ -61,11 +59,11 @@ func TestOldEventsAreHeld(t *testing.T) {
 		"many, by a clock that jumps": {20, func(m *storagetest.Clock) { m.Move(10 * keep) }, false, "the clock says"},
 	} {
 		s, m := keeping(t, c.segments)
-		first := s.journal.FirstSequence() // the upkeep drops old events too
+		first := s.Journal().FirstSequence() // the upkeep drops old events too
 		c.then(m)
 		write(t, s, 1) // the newest segment begins with the wrong clock, too
 		settle(t, s)
-		if went := s.journal.FirstSequence() > first; went != c.goes {
+		if went := s.Journal().FirstSequence() > first; went != c.goes {
 			t.Errorf("%s: events went: %t, want %t", name, went, c.goes)
 		}
 		n, of, why := s.HeldEvents()
@@ -80,7 +78,7 @@ func TestOldEventsAreHeld(t *testing.T) {
 		if _, _, why := s.HeldEvents(); why != nil && c.segments < 5 {
 			t.Errorf("%s: held again because %v", name, why)
 		}
-		if s.journal.FirstSequence() == first && c.segments > 5 {
+		if s.Journal().FirstSequence() == first && c.segments > 5 {
 			t.Errorf("%s: confirmed, and nothing went", name)
 		}
 	}
@@ -96,9 +94,9 @@ func TestWrongTimesInTheJournal(t *testing.T) {
 		m.Move(-wrong)
 		write(t, s, 1)
 	}
-	first := s.journal.FirstSequence()
+	first := s.Journal().FirstSequence()
 	settle(t, s)
-	if got := s.journal.FirstSequence(); got != first {
+	if got := s.Journal().FirstSequence(); got != first {
 		t.Errorf("at once, events up to %d went", got)
 	}
 	m.Pass(keep + time.Hour)
@@ -106,7 +104,7 @@ func TestWrongTimesInTheJournal(t *testing.T) {
 	settle(t, s)
 	s.Now()
 	must.Do(t, s.DropHeldEvents(admin))
-	if got, want := len(s.journal.Segments()), 2; got > want {
+	if got, want := len(s.Journal().Segments()), 2; got > want {
 		t.Errorf("when all of them are old, %d segments are left, want at most %d", got, want)
 	}
 }
@@ -114,7 +112,7 @@ func TestWrongTimesInTheJournal(t *testing.T) {
 // TestUseByAWrongClock uses tokens while the clock is wrong, sets it right, and uses some
 // again. It follows one store, one that is stopped at each step, and one that is killed.
 func TestUseByAWrongClock(t *testing.T) {
-	elsewhere := Origin{Address: netip.MustParseAddr("198.51.100.9")}
+	elsewhere := storage.Origin{Address: netip.MustParseAddr("198.51.100.9")}
 	for _, wrong := range []time.Duration{time.Hour, year, 10 * year} {
 		for _, how := range []string{"running", "stopped", "killed"} {
 			t.Run(fmt.Sprint(wrong, " ", how), func(t *testing.T) {
@@ -127,7 +125,7 @@ func TestUseByAWrongClock(t *testing.T) {
 						must.Do(t, s.Close())
 						s = openWith(t, dir, booted(t, m))
 					case "killed":
-						must.Do(t, s.upkeep.save())
+						must.Do(t, s.Uses().SaveAll())
 						dir = copyDir(t, dir)
 						s = openWith(t, dir, booted(t, m))
 					}
@@ -139,7 +137,7 @@ func TestUseByAWrongClock(t *testing.T) {
 				never, _ := create(t, s, u)
 				once, other := create(t, s, u)
 				m.Pass(time.Hour)
-				use := func(secret string, from Origin) {
+				use := func(secret string, from storage.Origin) {
 					t.Helper()
 					must.Get(s.Authenticate(secret, from))(t)
 				}
@@ -166,7 +164,7 @@ func TestUseByAWrongClock(t *testing.T) {
 				m.Pass(10 * time.Minute)
 				last := int64(0)
 				for range 3 {
-					s.clock.Rectify(s.table)
+					s.Opening().Clock.Rectify(s.Table())
 					wantPast(t, s, m, again, once, late, never)
 					wantUsed(t, s, again, used)
 					if v, err := s.Token(once); err != nil || v.LastUsed < set || last != 0 && v.LastUsed != last {
@@ -185,7 +183,7 @@ func TestUseByAWrongClock(t *testing.T) {
 
 				// Tokens that were not used since then become idle some day.
 				m.Pass(idle + time.Hour)
-				ids, err := s.MatchTokens(TokenFilter{IdleSince: m.Milli() - idle.Milliseconds()})
+				ids, err := s.MatchTokens(storage.TokenFilter{IdleSince: m.Milli() - idle.Milliseconds()})
 				if err != nil || len(ids) != 4 {
 					t.Errorf("%d tokens are idle, %v, want 4", len(ids), err)
 				}
@@ -196,7 +194,7 @@ func TestUseByAWrongClock(t *testing.T) {
 
 const idle = 90 * 24 * time.Hour
 
-func usageIn(t *testing.T, s *Store, id ID) *Usage {
+func usageIn(t *testing.T, s *storage.Store, id storage.ID) *storage.Usage {
 	t.Helper()
 	v := must.Get(s.Token(id))(t)
 	return &v.Usage
@@ -210,7 +208,7 @@ func sum(list []int64) (n int64) {
 }
 
 // wantPast fails if the store shows a time in the future.
-func wantPast(t *testing.T, s *Store, m *storagetest.Clock, ids ...ID) {
+func wantPast(t *testing.T, s *storage.Store, m *storagetest.Clock, ids ...storage.ID) {
 	t.Helper()
 	now := m.Milli()
 	for _, id := range ids {
@@ -269,15 +267,15 @@ func TestEndsByAWrongClock(t *testing.T) {
 	u := addUser(t, s, "alice@example.com")
 	id, old := create(t, s, u)
 	m.Move(10 * year)
-	must.Get2(s.RotateToken(admin, id, time.Hour, ByUser))(t)
-	cookie := must.Get(s.CreateSession(Actor{Name: u.UID}, u.ID, "local", ""))(t)
+	must.Get2(s.RotateToken(admin, id, time.Hour, storage.ByUser))(t)
+	cookie := must.Get(s.CreateSession(storage.Actor{Name: u.UID}, u.ID, "local", ""))(t)
 	must.Do(t, s.NoteBackup())
 	wantLive(t, s, old)
 	must.Get(s.Session(cookie.Reveal()))(t)
 	m.Move(-10 * year)
 	wantDead(t, s, old)
-	if _, err := s.Session(cookie.Reveal()); err != ErrNoSession {
-		t.Errorf("a session that would last for ten years: got %v, want %v", err, ErrNoSession)
+	if _, err := s.Session(cookie.Reveal()); err != storage.ErrNoSession {
+		t.Errorf("a session that would last for ten years: got %v, want %v", err, storage.ErrNoSession)
 	}
 	if got, _ := s.LastBackup(); got != 0 {
 		t.Errorf("a backup was made at %d, in ten years", got)
@@ -293,7 +291,7 @@ func TestClockThroughRestore(t *testing.T) {
 	must.Get(s.Snapshot(t.Context(), &backup))(t)
 	must.Do(t, s.Close())
 	m.Move(year)
-	must.Get(Restore(t.Context(), bytes.NewReader(backup.Bytes()), dir, booted(t, m)))(t)
+	must.Get(storage.Restore(t.Context(), bytes.NewReader(backup.Bytes()), dir, booted(t, m)))(t)
 	if _, err := openWith(t, dir, booted(t, m)).Now(); err == nil {
 		t.Error("after a restore, a clock that is a year ahead is believed")
 	}

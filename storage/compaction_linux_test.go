@@ -1,4 +1,4 @@
-package storage
+package storage_test
 
 import (
 	"errors"
@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/storage"
 	"gatehouse/storage/index"
 	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
@@ -15,15 +16,15 @@ import (
 
 // Batch is many tokens at once.
 type Batch struct {
-	Owner UserID
+	Owner storage.UserID
 	Count int
 }
 
 // Import keeps Badger busy.
 func (c *Child) Import(b Batch, _ *None) error {
-	list := make([]Imported, b.Count)
+	list := make([]storage.Imported, b.Count)
 	for i := range list {
-		list[i] = Imported{Owner: b.Owner, Name: "one of many", Created: 1}
+		list[i] = storage.Imported{Owner: b.Owner, Name: "one of many", Created: 1}
 	}
 	_, err := c.s.ImportTokens(admin, list)
 	return err
@@ -50,7 +51,7 @@ func TestDiskFillsDuringCompactions(t *testing.T) {
 	dir := filepath.Join(disk, "data")
 	f := newFiller(t, disk)
 	c := startChild(t, dir)
-	var owner UserID
+	var owner storage.UserID
 	must.Do(t, c.call("AddUser", "alice@example.com", &owner))
 	create := func() error {
 		err := c.call("Create", Ask{Owner: owner}, new(Made))
@@ -65,7 +66,7 @@ func TestDiskFillsDuringCompactions(t *testing.T) {
 			wg.Go(func() {
 				for err := error(nil); err == nil; {
 					err = c.call("Import", Batch{owner, 500}, new(None))
-					if err != nil && !gone(err) && !strings.Contains(err.Error(), ErrNoSpace.Error()) {
+					if err != nil && !gone(err) && !strings.Contains(err.Error(), storage.ErrNoSpace.Error()) {
 						t.Errorf("import: %v", err)
 					}
 				}
@@ -89,7 +90,7 @@ func TestDiskFillsDuringCompactions(t *testing.T) {
 			f.fill(4096, 0) // the space that the opening has freed
 		}
 		time.Sleep(2 * time.Second) // compactions begin at random within a second
-		if err := create(); err == nil || !strings.Contains(err.Error(), ErrNoSpace.Error()) {
+		if err := create(); err == nil || !strings.Contains(err.Error(), storage.ErrNoSpace.Error()) {
 			t.Errorf("create on a full disk: got %v, want ErrNoSpace", err)
 		}
 		f.free(t)
@@ -105,7 +106,7 @@ func TestCloseWhileACompactionWaits(t *testing.T) {
 	dir := t.TempDir()
 	var secrets []string
 	for waits := false; !waits; {
-		s := must.Get(Open(dir, Options{}))(t)
+		s := must.Get(storage.Open(dir, storage.Options{}))(t)
 		if len(secrets) == 0 {
 			addUser(t, s, "alice@example.com")
 		}
@@ -116,18 +117,18 @@ func TestCloseWhileACompactionWaits(t *testing.T) {
 		full.Store(true)
 		if tables, _ := filepath.Glob(filepath.Join(dir, "store", "index", "*.sst")); len(tables) >= 5 {
 			for range 200 { // the compaction may finish before the disk is full: then try again
-				if waits = s.index.Held(); waits {
+				if waits = s.Index().Held(); waits {
 					break
 				}
 				time.Sleep(10 * time.Millisecond)
 			}
 		}
 		if waits {
-			s.space.MeasureBy(func(string) (uint64, error) { return index.Floor, nil }) // room for closing, but not for the compaction
+			s.Disk().MeasureBy(func(string) (uint64, error) { return index.Floor, nil }) // room for closing, but not for the compaction
 		} else {
 			full.Store(false)
 		}
-		if err := s.Close(); waits != errors.Is(err, ErrNoSpace) {
+		if err := s.Close(); waits != errors.Is(err, storage.ErrNoSpace) {
 			t.Fatalf("close while a compaction waits, which is %v: %v", waits, err)
 		}
 	}

@@ -1,4 +1,4 @@
-package storage
+package storage_test
 
 import (
 	"crypto/sha256"
@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"gatehouse/storage"
 	"gatehouse/storage/backup"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/marks"
@@ -63,15 +64,15 @@ func TestEncodings(t *testing.T) {
 
 // encodings encodes one value of each kind, with no field zero.
 func encodings(t *testing.T) map[string][]byte {
-	id, key32 := ID{1, 2, 13: 3}, [32]byte{4, 31: 5}
+	id, key32 := storage.ID{1, 2, 13: 3}, [32]byte{4, 31: 5}
 	ring := keys.Ring{Current: 7, Tokens: map[byte][32]byte{7: key32}, Root: key32}
 	seals := ring.Seals()
 	var (
-		user    User
-		token   Token
-		event   Event
-		session Session
-		file    File
+		user    storage.User
+		token   storage.Token
+		event   storage.Event
+		session storage.Session
+		file    storage.File
 		m       backup.Manifest
 		notice  record.Notice
 		known   record.Known
@@ -82,8 +83,8 @@ func encodings(t *testing.T) map[string][]byte {
 	file.ID, file.Revision = json.RawMessage(`"4"`), json.RawMessage("5")
 	notice.Body = json.RawMessage("6")
 	sighting := record.Sighting{Token: id, Time: 1 << 40, Address: home.Address, Agent: home.Agent, Before: known.Networks}
-	identity := Identity{Source: "ldap", Subject: "subject"}
-	usage := record.UsageRecord{Used: record.UsedAt(1 << 40), Mark: 77, Usage: Usage{Uses: 9, PerDay: []record.DayCount{{Day: 20000, N: 4}, {Day: 20001, N: 5}}, Seen: []Seen{{Origin: home, Time: 1 << 40}}}}
+	identity := storage.Identity{Source: "ldap", Subject: "subject"}
+	usage := record.UsageRecord{Used: record.UsedAt(1 << 40), Mark: 77, Usage: storage.Usage{Uses: 9, PerDay: []record.DayCount{{Day: 20000, N: 4}, {Day: 20001, N: 5}}, Seen: []storage.Seen{{Origin: home, Time: 1 << 40}}}}
 	payload := must.Get(record.Entry{Event: event, Ops: []record.Op{{Key: []byte("k"), Value: []byte("v")}, {Key: []byte("gone")}}}.AppendPayload(nil))(t)
 	var purposes []byte
 	for _, purpose := range []string{"records", "passwords", "attempts", "journal", "snapshots"} {
@@ -92,7 +93,7 @@ func encodings(t *testing.T) map[string][]byte {
 	}
 	return map[string][]byte{
 		"end-token":    slices.Concat(record.TokenEndKey(id), record.TokenEnd{Revoked: 1 << 40, Generation: 4, Overlap: 1 << 41}.Value()),
-		"end-user":     slices.Concat(record.UserEndKey(user.ID), record.UserEnd{State: UserDisabled, At: 1 << 40}.Value()),
+		"end-user":     slices.Concat(record.UserEndKey(user.ID), record.UserEnd{State: storage.UserDisabled, At: 1 << 40}.Value()),
 		"event":        payload,
 		"file":         must.Get(json.Marshal(file))(t),
 		"key-file":     record.FileKey(user.ID, 9),

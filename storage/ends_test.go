@@ -1,4 +1,4 @@
-package storage
+package storage_test
 
 import (
 	"bytes"
@@ -12,28 +12,30 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/storage"
 	"gatehouse/storage/restore"
 	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
+	"gatehouse/storage/surplus"
 )
 
-func backupOf(t *testing.T, s *Store) []byte {
+func backupOf(t *testing.T, s *storage.Store) []byte {
 	t.Helper()
 	b := new(bytes.Buffer)
 	must.Get(s.Snapshot(t.Context(), b))(t)
 	return b.Bytes()
 }
 
-func restoreTo(t *testing.T, backup []byte, dir string, opts Options) restore.Result {
+func restoreTo(t *testing.T, backup []byte, dir string, opts storage.Options) restore.Result {
 	t.Helper()
-	r := must.Get(Restore(t.Context(), bytes.NewReader(backup), dir, opts))(t)
+	r := must.Get(storage.Restore(t.Context(), bytes.NewReader(backup), dir, opts))(t)
 	return r
 }
 
 // Tokens and users that have ended stay ended even if the first restored backup
 // does not have them and the next one does.
 func TestRestoreOfTheWrongBackup(t *testing.T) {
-	dir, opts := t.TempDir(), Options{}
+	dir, opts := t.TempDir(), storage.Options{}
 	s := open(t, dir)
 	alice := addUser(t, s, "alice@example.com")
 	first := backupOf(t, s)
@@ -45,23 +47,14 @@ func TestRestoreOfTheWrongBackup(t *testing.T) {
 	_, carols := create(t, s, carol)
 	second := backupOf(t, s)
 	must.Get(s.RevokeTokens(admin, id, dropped))(t)
-	err := s.change(admin, func(t *tx) error {
-		v, err := t.Token(dropped)
-		if err != nil {
-			return err
-		}
-		t.Delete(v.OwnedKey())
-		return t.dropRevoked(v)
-	})
-	if err = errors.Join(err, s.RemoveUser(admin, bob.UID), s.DisableUser(admin, carol.UID)); err != nil {
-		t.Fatal(err)
-	}
-	_, secret := must.Get2(s.RotateToken(admin, leaked, 0, ByUser))(t)
+	must.Do(t, s.DropRecords(surplus.Token{ID: dropped}))
+	must.Do(t, errors.Join(s.RemoveUser(admin, bob.UID), s.DisableUser(admin, carol.UID)))
+	_, secret := must.Get2(s.RotateToken(admin, leaked, 0, storage.ByUser))(t)
 	s.Close()
 	restoreTo(t, first, dir, opts)
 	s = open(t, dir)
 	wantCheckpoint(t, s)
-	must.Get(s.journal.Prune(time.UnixMilli(math.MaxInt64), 0, math.MaxUint64))(t)
+	must.Get(s.Journal().Prune(time.UnixMilli(math.MaxInt64), 0, math.MaxUint64))(t)
 	s.Close()
 	restoreTo(t, second, dir, opts)
 	s = open(t, dir)
@@ -69,7 +62,7 @@ func TestRestoreOfTheWrongBackup(t *testing.T) {
 		wantDead(t, s, secret)
 	}
 	wantLive(t, s, secret.Reveal())
-	if u, err := s.UserByID(bob.ID); err != nil || u.State != UserRemoved {
+	if u, err := s.UserByID(bob.ID); err != nil || u.State != storage.UserRemoved {
 		t.Errorf("bob: got %v, %v, want him removed", u.State, err)
 	}
 	must.Do(t, s.EnableUser(admin, carol.UID))
@@ -85,15 +78,15 @@ func TestRestoreOfTheWrongBackup(t *testing.T) {
 
 // endsModel is what a store must say about all tokens and users that ever existed.
 type endsModel struct {
-	tokens map[ID]bool // the tokens that it has
-	users  map[UserID]bool
-	ended  map[ID]bool         // revoked, as far as it knows
-	turned map[ID]byte         // how often rotated, as far as it knows
-	states map[UserID]lastTurn // the latest states that it knows
+	tokens map[storage.ID]bool // the tokens that it has
+	users  map[storage.UserID]bool
+	ended  map[storage.ID]bool         // revoked, as far as it knows
+	turned map[storage.ID]byte         // how often rotated, as far as it knows
+	states map[storage.UserID]lastTurn // the latest states that it knows
 }
 
 type lastTurn struct {
-	state UserState
+	state storage.UserState
 	step  int
 }
 
@@ -109,7 +102,7 @@ func (m endsModel) restored(b endsModel) endsModel {
 		b.turned[id] = max(n, b.turned[id])
 	}
 	for id, last := range m.states {
-		if own := b.states[id]; own.state != UserRemoved && (last.state == UserRemoved || last.step > own.step) {
+		if own := b.states[id]; own.state != storage.UserRemoved && (last.state == storage.UserRemoved || last.step > own.step) {
 			b.states[id] = last
 		}
 	}
@@ -117,8 +110,8 @@ func (m endsModel) restored(b endsModel) endsModel {
 }
 
 type madeToken struct {
-	id    ID
-	owner UserID
+	id    storage.ID
+	owner storage.UserID
 }
 
 // endsTest does random things to a store and to its model.
@@ -126,12 +119,12 @@ type endsTest struct {
 	*testing.T
 	rand    *rand.Rand
 	clock   *storagetest.Clock
-	opts    Options
+	opts    storage.Options
 	dir     string
-	s       *Store
+	s       *storage.Store
 	model   endsModel
 	tokens  []madeToken // all that ever existed
-	uids    map[UserID]string
+	uids    map[storage.UserID]string
 	backups [][]byte
 	models  []endsModel
 	step    int
@@ -163,13 +156,13 @@ func (t *endsTest) act() {
 	m := &t.model
 	var here []madeToken // tokens that are not dead
 	for _, v := range t.tokens {
-		if m.tokens[v.id] && !m.ended[v.id] && m.states[v.owner].state == UserActive {
+		if m.tokens[v.id] && !m.ended[v.id] && m.states[v.owner].state == storage.UserActive {
 			here = append(here, v)
 		}
 	}
-	var users []UserID
+	var users []storage.UserID
 	for id := range t.uids {
-		if m.users[id] && m.states[id].state != UserRemoved {
+		if m.users[id] && m.states[id].state != storage.UserRemoved {
 			users = append(users, id)
 		}
 	}
@@ -182,10 +175,10 @@ func (t *endsTest) act() {
 		t.uids[u.ID], m.users[u.ID] = name, true
 		t.note("add %s", name)
 	case n < 7:
-		if m.states[u].state != UserActive {
+		if m.states[u].state != storage.UserActive {
 			return
 		}
-		v, _, err := t.s.CreateToken(admin, u, TokenSpec{})
+		v, _, err := t.s.CreateToken(admin, u, storage.TokenSpec{})
 		t.must(err)
 		t.tokens, m.tokens[v.ID] = append(t.tokens, madeToken{v.ID, u}), true
 	case n < 10 && any:
@@ -193,22 +186,22 @@ func (t *endsTest) act() {
 		t.must(err)
 		m.ended[v.id] = true
 	case n < 12 && any:
-		_, _, err := t.s.RotateToken(admin, v.id, 0, ByUser)
+		_, _, err := t.s.RotateToken(admin, v.id, 0, storage.ByUser)
 		t.must(err)
 		m.turned[v.id]++
 	case n == 12:
 		t.must(t.s.RemoveUser(admin, t.uids[u]))
-		m.states[u] = lastTurn{UserRemoved, t.step}
+		m.states[u] = lastTurn{storage.UserRemoved, t.step}
 	case n < 16:
-		state, turn := UserDisabled, t.s.DisableUser
-		if m.states[u].state == UserDisabled {
-			state, turn = UserActive, t.s.EnableUser
+		state, turn := storage.UserDisabled, t.s.DisableUser
+		if m.states[u].state == storage.UserDisabled {
+			state, turn = storage.UserActive, t.s.EnableUser
 		}
 		t.must(turn(admin, t.uids[u]))
 		m.states[u] = lastTurn{state, t.step}
 	case n == 16:
 		wantCheckpoint(t.T, t.s)
-		_, err := t.s.journal.Prune(time.UnixMilli(math.MaxInt64), 0, t.s.checkpoints.file.Last().Sequence)
+		_, err := t.s.Journal().Prune(time.UnixMilli(math.MaxInt64), 0, t.s.CheckpointFile().Last().Sequence)
 		t.must(err)
 	default:
 		if len(t.backups) < 10 {
@@ -237,12 +230,12 @@ func (t *endsTest) compare() {
 	t.Helper()
 	for _, v := range t.tokens {
 		m := &t.model
-		live := m.tokens[v.id] && !m.ended[v.id] && m.states[v.owner].state == UserActive
+		live := m.tokens[v.id] && !m.ended[v.id] && m.states[v.owner].state == storage.UserActive
 		for generation := range m.turned[v.id] + 2 {
-			secret := t.s.keys.Secret(v.id, generation)
+			secret := t.s.Opening().Tokens.Secret(v.id, generation)
 			want := live && generation == m.turned[v.id]
-			_, err := t.s.verifier.Inspect(secret.Reveal())
-			if err != nil && !errors.Is(err, ErrRefused) {
+			_, err := t.s.Inspect(secret.Reveal(), home.Address)
+			if err != nil && !errors.Is(err, storage.ErrRefused) {
 				t.Fatal(err)
 			}
 			if want != (err == nil) {
@@ -254,7 +247,7 @@ func (t *endsTest) compare() {
 	for id := range t.uids {
 		u, err := t.s.UserByID(id)
 		if t.model.users[id] && (err != nil || u.State != t.model.states[id].state) ||
-			!t.model.users[id] && !errors.Is(err, ErrNoUser) {
+			!t.model.users[id] && !errors.Is(err, storage.ErrNoUser) {
 			t.Errorf("%s: got state %d, %v, want %+v, after %q", t.uids[id], u.State, err, t.model.states[id], t.trace)
 		}
 	}
@@ -272,7 +265,7 @@ func TestEndsSurviveRestores(t *testing.T) {
 			opts := timed(t, clock)
 			opts.Segment = 64 << 10
 			e := &endsTest{T: t, rand: rand.New(rand.NewPCG(seed, 12)), clock: clock, opts: opts, dir: filepath.Join(t.TempDir(), "data"),
-				uids: map[UserID]string{}, model: endsModel{map[ID]bool{}, map[UserID]bool{}, map[ID]bool{}, map[ID]byte{}, map[UserID]lastTurn{}}}
+				uids: map[storage.UserID]string{}, model: endsModel{map[storage.ID]bool{}, map[storage.UserID]bool{}, map[storage.ID]bool{}, map[storage.ID]byte{}, map[storage.UserID]lastTurn{}}}
 			e.s = openWith(t, e.dir, opts)
 			for len(e.backups) < 10 {
 				e.act()

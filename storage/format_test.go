@@ -1,4 +1,4 @@
-package storage
+package storage_test
 
 import (
 	"archive/tar"
@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/storage"
 	"gatehouse/storage/index"
 	"gatehouse/storage/marks"
 	"gatehouse/storage/record"
@@ -44,9 +45,9 @@ type formerStore struct {
 	Last    uint64 // the last record of the journal
 	Events  int
 	Tokens  []formerToken
-	Users   map[string]UserState
-	Files   map[string][]File // by uid
-	Cookies map[string]string // by uid
+	Users   map[string]storage.UserState
+	Files   map[string][]storage.File // by uid
+	Cookies map[string]string         // by uid
 }
 
 type formerToken struct {
@@ -65,7 +66,7 @@ func formerOf(t *testing.T) (v formerStore) {
 
 // options returns options with the clock one second after the store's last
 // moment.
-func (v formerStore) options(t *testing.T) Options {
+func (v formerStore) options(t *testing.T) storage.Options {
 	opts := timed(t, newClock())
 	opts.Segment = 32 << 10 // the size of the archived stores
 	opts.Now = func() time.Time { return time.UnixMilli(v.Now + 1000) }
@@ -107,27 +108,27 @@ func unpack(t *testing.T, name string) (dir string) {
 // wantFormer compares a store with what was in it. If whole is not set, the
 // store comes from a backup, which lacks the last changes and has no sessions:
 // then it compares less.
-func wantFormer(t *testing.T, s *Store, v formerStore, whole bool) {
+func wantFormer(t *testing.T, s *storage.Store, v formerStore, whole bool) {
 	t.Helper()
 	<-s.Counted()
 	for _, tok := range v.Tokens {
 		if tok.Late && !whole {
 			continue
 		}
-		if b, err := s.verifier.Inspect(tok.Secret); tok.Live && whole && (err != nil || b.UID != tok.UID) {
+		if b, err := s.Inspect(tok.Secret, home.Address); tok.Live && whole && (err != nil || b.UID != tok.UID) {
 			t.Errorf("token %s of %s: got %+v, %v, want it live", tok.ID, tok.UID, b, err)
-		} else if !tok.Live && whole && !errors.Is(err, ErrRefused) {
+		} else if !tok.Live && whole && !errors.Is(err, storage.ErrRefused) {
 			t.Errorf("token %s of %s: got %v, want it refused", tok.ID, tok.UID, err)
 		}
-		id := must.Get(ParseID(tok.ID))(t)
+		id := must.Get(storage.ParseID(tok.ID))(t)
 		got, err := s.Token(id)
 		if err != nil || whole && (got.LastUsed != tok.LastUsed || got.Usage.Uses != tok.Uses) {
 			t.Errorf("token %s: got %d uses, the last at %d, %v, want %d, %d", tok.ID, got.Usage.Uses, got.LastUsed, err, tok.Uses, tok.LastUsed)
 		}
 	}
-	states := map[string]UserState{}
-	for n := range uint32(s.table.Owners.Len()) {
-		o := s.table.Owners.At(n)
+	states := map[string]storage.UserState{}
+	for n := range uint32(s.Table().Owners.Len()) {
+		o := s.Table().Owners.At(n)
 		states[o.UID] = o.State
 	}
 	if whole && !maps.Equal(states, v.Users) || !whole && len(states) != len(v.Users) {
@@ -136,7 +137,7 @@ func wantFormer(t *testing.T, s *Store, v formerStore, whole bool) {
 	for uid, want := range v.Files {
 		u := must.Get(s.User(uid))(t)
 		got, err := s.Files().List(u.ID)
-		same := slices.EqualFunc(got, want, func(a, b File) bool {
+		same := slices.EqualFunc(got, want, func(a, b storage.File) bool {
 			return bytes.Equal(a.ID, b.ID) && bytes.Equal(a.Revision, b.Revision) && a.Name == b.Name && a.Path == b.Path && a.Time == b.Time
 		})
 		if err != nil || whole && !same || len(got) == 0 {
@@ -177,7 +178,7 @@ func TestFormerFormats(t *testing.T) {
 					s := openWith(t, dir, opts)
 					must.Do(t, s.Opened(t.Context()))
 					wantFormer(t, s, v, name != "restored")
-					must.Do(t, s.index.Compare())
+					must.Do(t, s.Index().Compare())
 					must.Do(t, s.Close())
 				}
 			})
@@ -195,7 +196,7 @@ func TestFormerBackup(t *testing.T) {
 	}
 	f := must.Get(os.Open(filepath.Join(dir, "backup")))(t)
 	defer f.Close()
-	must.Get(Restore(t.Context(), f, dir, v.options(t)))(t)
+	must.Get(storage.Restore(t.Context(), f, dir, v.options(t)))(t)
 	s := openWith(t, dir, v.options(t))
 	wantFormer(t, s, v, false)
 }
@@ -221,7 +222,7 @@ func TestUnknownFormat(t *testing.T) {
 		dir := unpack(t, "killed")
 		must.Do(t, os.WriteFile(filepath.Join(dir, "store", "format"), []byte(number+"\n"), 0o600))
 		before := contents(t, dir)
-		_, err := Open(dir, formerOf(t).options(t))
+		_, err := storage.Open(dir, formerOf(t).options(t))
 		if err == nil || !strings.Contains(err.Error(), strconv.Quote(number)) || !strings.Contains(err.Error(), "use the program that made it") {
 			t.Errorf("format %q: got %v", number, err)
 		}
@@ -238,7 +239,7 @@ func TestUnknownFormat(t *testing.T) {
 func TestUnknownRecords(t *testing.T) {
 	storagetest.Slow(t)
 	v := formerOf(t)
-	id := must.Get(ParseID(v.Tokens[0].ID))(t)
+	id := must.Get(storage.ParseID(v.Tokens[0].ID))(t)
 	for name, k := range map[string][]byte{
 		"token":       record.TokenKey(id),
 		"another key": append(record.TokenKey(id), 1),
@@ -248,9 +249,8 @@ func TestUnknownRecords(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := unpack(t, "clean")
-			s := must.Get(begin(t.Context(), copyDir(t, dir), v.options(t)))(t) // for the keys
-			defer s.stop.release()
-			x := index.New(index.Options{Dir: filepath.Join(dir, "store"), Seals: s.opening.Seals, Space: s.space, Log: slog.New(slog.DiscardHandler)})
+			s := openWith(t, copyDir(t, dir), v.options(t)) // for the keys
+			x := index.New(index.Options{Dir: filepath.Join(dir, "store"), Seals: s.Opening().Seals, Space: s.Disk(), Log: slog.New(slog.DiscardHandler)})
 			must.Get(x.Open())(t)
 			err := x.Write(1, func(u *index.Update) error { return u.Put(k, []byte("a form of tomorrow"), 0) })
 			if err = errors.Join(err, x.Close(time.Now().Add(patience))); err != nil {
@@ -258,7 +258,7 @@ func TestUnknownRecords(t *testing.T) {
 			}
 			before := contents(t, dir)
 			for range 2 {
-				_, err = Open(dir, v.options(t))
+				_, err = storage.Open(dir, v.options(t))
 				if err == nil || !strings.Contains(err.Error(), "use the program that made it") || !strings.Contains(err.Error(), fmt.Sprintf("%q", k)) {
 					t.Fatalf("got %v", err)
 				}

@@ -1,4 +1,4 @@
-package storage
+package storage_test
 
 import (
 	"errors"
@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"gatehouse/storage"
 	"gatehouse/storage/disk"
 	"gatehouse/storage/index"
 	"gatehouse/storage/storagetest"
@@ -122,11 +123,11 @@ func (f *filler) free(t *testing.T) {
 // what was acknowledged.
 type crowd struct {
 	*child
-	owner UserID
+	owner storage.UserID
 
 	mu      sync.Mutex
 	live    []Made
-	doubt   map[ID]Made // a revocation was requested and not answered
+	doubt   map[storage.ID]Made // a revocation was requested and not answered
 	revoked []Made
 
 	used, denied, created, ended atomic.Int64
@@ -238,7 +239,7 @@ func (c *crowd) run(wg *sync.WaitGroup, stop chan struct{}) {
 	for i := range 2 {
 		each(200*time.Microsecond, func(int) {
 			if err := c.create(i == 0); err != nil {
-				if c.denied.Add(1); !strings.Contains(err.Error(), ErrNoSpace.Error()) {
+				if c.denied.Add(1); !strings.Contains(err.Error(), storage.ErrNoSpace.Error()) {
 					c.fault("create: %v", err)
 				}
 			}
@@ -250,7 +251,7 @@ func (c *crowd) run(wg *sync.WaitGroup, stop chan struct{}) {
 // compare checks that no revoked token is in a listing.
 func (c *crowd) compare() {
 	c.mu.Lock()
-	dead := map[ID]bool{}
+	dead := map[storage.ID]bool{}
 	for _, m := range c.revoked {
 		dead[m.ID] = true
 	}
@@ -321,7 +322,7 @@ func testFullDisk(t *testing.T, fill func(f *filler, dir string), stopped, race 
 	disk := tmpfs(t, fullDisk)
 	dir := filepath.Join(disk, "data")
 	f := newFiller(t, disk)
-	c := &crowd{child: startChild(t, dir), doubt: map[ID]Made{}}
+	c := &crowd{child: startChild(t, dir), doubt: map[storage.ID]Made{}}
 	must.Do(t, c.call("AddUser", "alice@example.com", &c.owner))
 	for i := range 300 {
 		must.Do(t, c.create(i%2 == 0))
@@ -346,7 +347,7 @@ func testFullDisk(t *testing.T, fill func(f *filler, dir string), stopped, race 
 	c.more(t, "refused creations", &c.denied, 5)
 	c.more(t, "verifications", &c.used, 500)
 	c.more(t, "revocations", &c.ended, 50)
-	if err := c.call("Writable", None{}, new(None)); err == nil || !strings.Contains(err.Error(), ErrNoSpace.Error()) {
+	if err := c.call("Writable", None{}, new(None)); err == nil || !strings.Contains(err.Error(), storage.ErrNoSpace.Error()) {
 		t.Errorf("writable: got %v, want ErrNoSpace", err)
 	}
 	halt()
@@ -363,7 +364,7 @@ func testFullDisk(t *testing.T, fill func(f *filler, dir string), stopped, race 
 	for n := range 20 {
 		c.revoke(n)
 	}
-	if err := c.create(false); err == nil || !strings.Contains(err.Error(), ErrNoSpace.Error()) {
+	if err := c.create(false); err == nil || !strings.Contains(err.Error(), storage.ErrNoSpace.Error()) {
 		t.Errorf("create on a full disk: got %v, want ErrNoSpace", err)
 	}
 	c.audit(t)
@@ -386,7 +387,7 @@ func testFullDisk(t *testing.T, fill func(f *filler, dir string), stopped, race 
 func TestBackupOfAFullDisk(t *testing.T) {
 	disk := tmpfs(t, fullDisk)
 	dir := filepath.Join(disk, "data")
-	s, err := Open(dir, Options{})
+	s, err := storage.Open(dir, storage.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -396,30 +397,30 @@ func TestBackupOfAFullDisk(t *testing.T) {
 	<-s.Counted()
 	full := newFiller(t, disk)
 	full.grab(disk)
-	must.Happen(t, "a short disk", func() bool { return s.space.Short() != nil })
+	must.Happen(t, "a short disk", func() bool { return s.Disk().Short() != nil })
 	wantLive(t, s, live)
 	must.Get(s.RevokeTokens(admin, dead))(t)
 	running := backupOf(t, s)
-	if err := s.NoteBackup(); !errors.Is(err, ErrNoSpace) {
+	if err := s.NoteBackup(); !errors.Is(err, storage.ErrNoSpace) {
 		t.Errorf("the backup is noted: got %v, want ErrNoSpace", err)
 	}
-	if err := s.Close(); err != nil && !errors.Is(err, ErrNoSpace) {
+	if err := s.Close(); err != nil && !errors.Is(err, storage.ErrNoSpace) {
 		t.Fatal(err)
 	}
 	// The stop has dropped the ballast, so an opening has the room that it
 	// needs.
-	if s, err = Open(dir, Options{}); err != nil {
+	if s, err = storage.Open(dir, storage.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	offline := backupOf(t, s)
-	if err := s.Close(); err != nil && !errors.Is(err, ErrNoSpace) {
+	if err := s.Close(); err != nil && !errors.Is(err, storage.ErrNoSpace) {
 		t.Fatal(err)
 	}
 	key := must.Get(os.ReadFile(filepath.Join(dir, "key")))(t)
 	for what, backup := range map[string][]byte{"running": running, "offline": offline} {
 		to := t.TempDir()
 		put(t, filepath.Join(to, "key"), key, 0o600)
-		restoreTo(t, backup, to, Options{})
+		restoreTo(t, backup, to, storage.Options{})
 		s := open(t, to)
 		wantDead(t, s, secret)
 		if tok, err := s.Token(used); err != nil || tok.LastUsed <= tok.Created || what == "running" && tok.Usage.Uses != 1 {
@@ -439,7 +440,7 @@ func TestOpenOnAFullDisk(t *testing.T) {
 	}{{"room in the logs", false}, {"none", true}} {
 		t.Run(c.name, func(t *testing.T) {
 			disk := tmpfs(t, fullDisk)
-			s := openWith(t, t.TempDir(), Options{Segment: 8 << 20}) // as a server's
+			s := openWith(t, t.TempDir(), storage.Options{Segment: 8 << 20}) // as a server's
 			alice := addUser(t, s, "alice@example.com")
 			var secrets []string
 			for range 300 {
@@ -462,18 +463,18 @@ func TestOpenOnAFullDisk(t *testing.T) {
 			}
 			full := newFiller(t, disk)
 			full.grab(disk)
-			opened, err := Open(dir, Options{})
-			if c.taken != errors.Is(err, ErrNoSpace) || !c.taken && err != nil {
+			opened, err := storage.Open(dir, storage.Options{})
+			if c.taken != errors.Is(err, storage.ErrNoSpace) || !c.taken && err != nil {
 				t.Fatalf("opened on a full disk: got %v", err)
 			}
 			if err == nil {
 				wantLive(t, opened, secrets[0])
-				if err := opened.Close(); err != nil && !errors.Is(err, ErrNoSpace) {
+				if err := opened.Close(); err != nil && !errors.Is(err, storage.ErrNoSpace) {
 					t.Error(err)
 				}
 			}
 			full.free(t)
-			opened = openWith(t, dir, Options{Segment: 8 << 20})
+			opened = openWith(t, dir, storage.Options{Segment: 8 << 20})
 			for _, secret := range secrets {
 				wantLive(t, opened, secret)
 			}

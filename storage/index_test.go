@@ -1,4 +1,4 @@
-package storage
+package storage_test
 
 import (
 	"bytes"
@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/storage"
 	"gatehouse/storage/backup"
 	"gatehouse/storage/index"
 	"gatehouse/storage/read"
@@ -20,7 +21,7 @@ import (
 )
 
 // openAgain opens a copy of a store, as after a kill.
-func openAgain(t *testing.T, dir string) *Store {
+func openAgain(t *testing.T, dir string) *storage.Store {
 	t.Helper()
 	at := copyDir(t, dir)
 	return open(t, at)
@@ -36,14 +37,11 @@ func TestIndexThatForgot(t *testing.T) {
 	lost, live := create(t, s, u)
 	before := map[string][]byte{}
 	keep := func(k []byte) {
-		s.view(func(rd *read.Reader) error {
-			before[string(k)], _, _ = rd.Stored(k)
-			return nil
-		})
+		view(t, s, func(rd *read.Reader) { before[string(k)], _, _ = rd.Stored(k) })
 	}
 	keep(record.TokenKey(revoked))
 	must.Get(s.RevokeTokens(admin, revoked))(t)
-	must.Do(t, s.index.Write(1, func(u *index.Update) error {
+	must.Do(t, s.Index().Write(1, func(u *index.Update) error {
 		return errors.Join(
 			u.Hint(record.TokenKey(revoked), before[string(record.TokenKey(revoked))], 0),
 			u.Delete(record.TokenKey(lost)))
@@ -54,7 +52,7 @@ func TestIndexThatForgot(t *testing.T) {
 	if list, err := tokensOf(again, u.ID); len(list) != 1 || err != nil {
 		t.Errorf("got %d tokens, %v, want 1", len(list), err)
 	}
-	if _, err := s.Snapshot(context.Background(), new(bytes.Buffer)); !errors.Is(err, ErrDamaged) {
+	if _, err := s.Snapshot(context.Background(), new(bytes.Buffer)); !errors.Is(err, storage.ErrDamaged) {
 		t.Errorf("a snapshot of it: got %v, want ErrDamaged", err)
 	}
 }
@@ -64,19 +62,18 @@ func TestIndexThatForgot(t *testing.T) {
 func TestReplayTurnsNoUseBack(t *testing.T) {
 	s := open(t, t.TempDir())
 	u := addUser(t, s, "alice@example.com")
-	list := must.Get(s.ImportTokens(admin, []Imported{{Owner: u.ID, Created: 1000, LastUsed: 2000}}))(t)
+	list := must.Get(s.ImportTokens(admin, []storage.Imported{{Owner: u.ID, Created: 1000, LastUsed: 2000}}))(t)
 	wantLive(t, s, s.Reveal(list[0]).Reveal())
-	must.Do(t, s.upkeep.flush(context.Background()))
+	must.Do(t, s.Flush(context.Background()))
 	lost, _ := create(t, s, u)
-	must.Do(t, s.index.Write(1, func(u *index.Update) error { return u.Delete(record.TokenKey(lost)) }))
-	must.Do(t, s.index.CatchUp(record.Log{Journal: s.journal})) // from where Badger was settled: the beginning
+	must.Do(t, s.Index().Write(1, func(u *index.Update) error { return u.Delete(record.TokenKey(lost)) }))
+	must.Do(t, s.Index().CatchUp(record.Log{Journal: s.Journal()})) // from where Badger was settled: the beginning
 	must.Get(s.Token(lost))(t)
-	s.view(func(rd *read.Reader) error {
+	view(t, s, func(rd *read.Reader) {
 		b, _, err := rd.Get(record.UsageKey(list[0].ID))
 		if used := record.ParseLastUse(b); err != nil || used <= record.UsedAt(2000) {
 			t.Errorf("got %d, %v, want the use after the import", used, err)
 		}
-		return nil
 	})
 }
 
@@ -144,19 +141,19 @@ func TestCheckpointOfTheDayBefore(t *testing.T) {
 	at := time.Now()
 	var before backup.Manifest
 	for n := range 3 {
-		s := must.Get(Open(dir, Options{Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return at.Add(time.Duration(n) * 13 * time.Hour) }}))(t)
+		s := must.Get(storage.Open(dir, storage.Options{Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return at.Add(time.Duration(n) * 13 * time.Hour) }}))(t)
 		wait := patience
 		if n == 1 {
 			wait = 3 * time.Second
 		}
 		made := false
 		for deadline := time.Now().Add(wait); !made && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-			made = s.checkpoints.file.Last() != before
+			made = s.CheckpointFile().Last() != before
 		}
 		if made != (n != 1) {
 			t.Errorf("opening %d: a checkpoint was made: %t", n, made)
 		}
 		must.Do(t, s.Close())
-		before = s.checkpoints.file.Last()
+		before = s.CheckpointFile().Last()
 	}
 }

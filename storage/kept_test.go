@@ -1,4 +1,4 @@
-package storage
+package storage_test
 
 import (
 	"log/slog"
@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/storage"
 	"gatehouse/storage/storagetest/must"
 )
 
@@ -32,31 +33,31 @@ func TestKeptFromTheStart(t *testing.T) {
 	}
 	must.Do(t, c.Close())
 	log := lineSeen{"what queries ask for is in memory", make(chan struct{})}
-	c.Store = openWith(t, c.dir, Options{Now: c.clock.Now, Early: true, Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	c.Store = openWith(t, c.Dir(), storage.Options{Now: c.clock.Now, Early: true, Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	select {
 	case <-log.seen:
 	case <-time.After(time.Minute):
 		t.Fatal("waited a minute for what queries ask for")
 	}
-	var all []Token
-	for tk := range must.All(c.Tokens(TokenFilter{Revoked: true}))(t) {
+	var all []storage.Token
+	for tk := range must.All(c.Tokens(storage.TokenFilter{Revoked: true}))(t) {
 		all = append(all, tk)
 	}
-	c.index.Shut()
+	c.Index().Shut()
 	if _, err := c.Token(all[0].ID); err == nil {
 		t.Fatal("the index still answers")
 	}
 	near := netip.PrefixFrom(home.Address, home.Address.BitLen())
 	maker := all[0].By
-	for name, f := range map[string]TokenFilter{
-		"times":  {Match: &Match{Created: Span{From: 1}}},
-		"texts":  {Match: &Match{By: func(by string) bool { return by == maker }}},
-		"seen":   {Match: &Match{Seen: []netip.Prefix{near}}},
-		"state":  {Revoked: true, Match: &Match{State: func(UserState) bool { return false }}},
-		"person": {Match: &Match{Owner: func(p *Person) bool { return p.Source == SourceLocal }}},
+	for name, f := range map[string]storage.TokenFilter{
+		"times":  {Match: &storage.Match{Created: storage.Span{From: 1}}},
+		"texts":  {Match: &storage.Match{By: func(by string) bool { return by == maker }}},
+		"seen":   {Match: &storage.Match{Seen: []netip.Prefix{near}}},
+		"state":  {Revoked: true, Match: &storage.Match{State: func(storage.UserState) bool { return false }}},
+		"person": {Match: &storage.Match{Owner: func(p *storage.Person) bool { return p.Source == storage.SourceLocal }}},
 		"unused": {NeverUsed: true},
 		"idle":   {IdleSince: c.clock.Milli() - 1000},
-		"order":  {Order: ByCreated, Limit: 1},
+		"order":  {Order: storage.ByCreated, Limit: 1},
 		"dead":   {Revoked: true},
 	} {
 		want := 0
@@ -76,8 +77,8 @@ func TestKeptFromTheStart(t *testing.T) {
 			t.Errorf("%s: found %d, %v, want %d", name, len(list), err, want)
 		}
 	}
-	for by := range Order(4) {
-		if list, err := c.standings(UserFilter{Order: by}); len(list) != c.UserCount() || err != nil {
+	for by := range storage.Order(4) {
+		if list, err := c.Views().Users(storage.UserFilter{Order: by}); len(list) != c.UserCount() || err != nil {
 			t.Errorf("users in order %d: got %d, %v, want %d", by, len(list), err, c.UserCount())
 		}
 	}

@@ -1,4 +1,4 @@
-package storage
+package storage_test
 
 import (
 	"bytes"
@@ -14,7 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/storage"
 	"gatehouse/storage/index"
+	"gatehouse/storage/journal"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/rekey"
 	"gatehouse/storage/storagetest/must"
@@ -28,13 +30,13 @@ type RotateAsk struct {
 
 // Rotate rotates the key, and returns the number of steps.
 func (c *Child) Rotate(a RotateAsk, steps *int) error {
-	c.s.keyring.Step = func(string) {
+	c.s.OnRotation(func(string) {
 		if *steps == a.Kill {
 			syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			select {} // until the signal arrives
 		}
 		*steps++
-	}
+	})
 	_, err := c.s.RotateKey(admin, a.Retire)
 	return err
 }
@@ -46,7 +48,7 @@ func TestRotateKilled(t *testing.T) {
 	for kill := 0; ; kill++ {
 		dir := t.TempDir()
 		c := startChild(t, dir)
-		var owner UserID
+		var owner storage.UserID
 		must.Do(t, c.call("AddUser", "alice@example.com", &owner))
 		var mu sync.Mutex
 		var made []string
@@ -85,11 +87,11 @@ func TestRotateKilled(t *testing.T) {
 		events := actions(t, s, "key")
 		switch len(list) {
 		case 1:
-			if err == nil || list[0].Ends != 0 || len(events) > 0 && events[len(events)-1] != ActionKeyKept {
+			if err == nil || list[0].Ends != 0 || len(events) > 0 && events[len(events)-1] != storage.ActionKeyKept {
 				t.Errorf("killed after step %d (%v): the keys are %v, the events %v", kill, err, list, events)
 			}
 		case 2:
-			if list[1].Ends == 0 || len(events) != 1 || events[0] != ActionKeyRotate {
+			if list[1].Ends == 0 || len(events) != 1 || events[0] != storage.ActionKeyRotate {
 				t.Errorf("killed after step %d: the keys are %v, the events %v", kill, list, events)
 			}
 		default:
@@ -110,9 +112,9 @@ func TestRotateKilled(t *testing.T) {
 }
 
 // actions returns the actions of one kind in the audit log, once all are in it.
-func actions(t *testing.T, s *Store, kind string) (list []string) {
+func actions(t *testing.T, s *storage.Store, kind string) (list []string) {
 	t.Helper()
-	must.Do(t, s.change(admin, func(*tx) error { return nil })) // after what was noted before
+	must.Do(t, s.Do(admin, journal.Ordinary, func(*storage.Tx) error { return nil })) // after what was noted before
 	for e := range must.All(s.Audit().Events(t.Context(), 0))(t) {
 		if strings.HasPrefix(e.Action, kind+".") {
 			list = append(list, e.Action)
@@ -121,7 +123,7 @@ func actions(t *testing.T, s *Store, kind string) (list []string) {
 	return list
 }
 
-func rotate(t *testing.T, s *Store, retire time.Duration) KeyRotation {
+func rotate(t *testing.T, s *storage.Store, retire time.Duration) storage.KeyRotation {
 	t.Helper()
 	done := must.Get(s.RotateKey(admin, retire))(t)
 	return done
@@ -134,15 +136,15 @@ func TestRetire(t *testing.T) {
 	s := openWith(t, dir, timed(t, clock))
 	alice := addUser(t, s, "alice@example.com")
 	id, old := create(t, s, alice)
-	short, soon := must.Get2(s.CreateToken(admin, alice.ID, TokenSpec{Lifetime: time.Hour.Milliseconds()}))(t)
+	short, soon := must.Get2(s.CreateToken(admin, alice.ID, storage.TokenSpec{Lifetime: time.Hour.Milliseconds()}))(t)
 	end := clock.Milli() + (24 * time.Hour).Milliseconds()
 	if done := rotate(t, s, 24*time.Hour); done.Ends != end || done.TokenKey != 2 {
 		t.Errorf("the rotation says %+v", done)
 	}
 	young, secret := create(t, s, alice)
-	check := func(s *Store) {
+	check := func(s *storage.Store) {
 		t.Helper()
-		for id, want := range map[ID]int64{id: end, short.ID: short.Expires, young: 0} {
+		for id, want := range map[storage.ID]int64{id: end, short.ID: short.Expires, young: 0} {
 			if v, err := s.Token(id); err != nil || v.Ends() != want {
 				t.Errorf("token %s ends at %d, %v, want %d", id, v.Ends(), err, want)
 			}
@@ -192,10 +194,10 @@ func TestRetireInDoubt(t *testing.T) {
 // file, takes the new key after a rotation.
 func TestRotateWithHeldKey(t *testing.T) {
 	dir := t.TempDir()
-	s := openWith(t, dir, Options{})
+	s := openWith(t, dir, storage.Options{})
 	must.Do(t, s.Close())
 	held := must.Get(keys.ReadFile(filepath.Join(dir, "key")))(t)
-	s = openWith(t, dir, Options{Key: held})
+	s = openWith(t, dir, storage.Options{Key: held})
 	for _, rotate := range []bool{false, true, true} {
 		if rotate {
 			must.Get(s.RotateKey(admin, 0))(t)
@@ -204,8 +206,9 @@ func TestRotateWithHeldKey(t *testing.T) {
 			t.Errorf("after a rotation %v: got %+v, %v, want a key file that opens the keyring", rotate, list, err)
 		}
 	}
-	if err := s.dropKeys(); err != nil {
-		t.Errorf("drop the keys without tokens: %v", err)
+	s.CheckpointWhenDue(t.Context())
+	if _, list, err := s.Keys(); err != nil || len(list) != 1 {
+		t.Errorf("drop the keys without tokens: %d are left, %v, want 1", len(list), err)
 	}
 }
 
@@ -219,9 +222,9 @@ func TestDropKeys(t *testing.T) {
 	_, secret := create(t, s, alice)
 	want := func(n int) {
 		t.Helper()
-		must.Do(t, s.dropKeys())
-		r, _, err := rekey.Load(s.path("keyring"), s.opts.KeyFile, s.opts.Key, false)
-		if list := s.keys.List(); err != nil || len(list) != n || len(r.Tokens) != n {
+		s.CheckpointWhenDue(t.Context())
+		r, _, err := rekey.Load(path(s, "keyring"), s.Opening().KeyFile, s.Opening().Key, false)
+		if list := s.Opening().Tokens.List(); err != nil || len(list) != n || len(r.Tokens) != n {
 			t.Errorf("there are %d token keys, and %d on the disk (%v), want %d", len(list), len(r.Tokens), err, n)
 		}
 	}
@@ -244,32 +247,22 @@ func TestDropKeys(t *testing.T) {
 func TestCheckpointAfterRotation(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
-	create(t, s, addUser(t, s, "alice@example.com")) // so that no token key is dropped
-	must.Get(s.checkpoints.write(t.Context()))(t)
-	rotate(t, s, 0)
-	keyring := readFile(t, s.path("keyring"))
-	renewed := func() bool { return bytes.Contains(readFile(t, s.path("checkpoint")), keyring) }
-	for range 2 {
-		for s.checkpoints.busy.Swap(true) { // the store may be making it
-			time.Sleep(time.Millisecond)
-		}
-		if !s.checkpoints.due.Load() && !renewed() {
-			t.Error("no checkpoint is due")
-		}
-		s.checkpoints.busy.Store(false)
-		must.Do(t, s.Close())
-		s = open(t, dir)
+	alice := addUser(t, s, "alice@example.com")
+	must.Get(s.Checkpoint(t.Context()))(t)
+	renewed := func(dir string) bool {
+		store := filepath.Join(dir, "store")
+		return bytes.Contains(readFile(t, filepath.Join(store, "checkpoint")), readFile(t, filepath.Join(store, "keyring")))
 	}
-	<-s.opening.Compared()
-	<-s.uses.Counted()
-	for s.checkpoints.busy.Swap(true) {
-		time.Sleep(time.Millisecond)
+	at := ""
+	for at == "" || renewed(at) { // the upkeep was quicker
+		create(t, s, alice) // so that no token key is dropped
+		rotate(t, s, 0)
+		at = copyDir(t, dir)
 	}
-	s.checkpoints.makeIfDue(t.Context())
-	if !renewed() {
-		t.Error("the checkpoint does not have the present keyring")
+	open(t, at)
+	for _, dir := range []string{dir, at} {
+		must.Happen(t, "a checkpoint with the present keyring", func() bool { return renewed(dir) })
 	}
-	s.checkpoints.busy.Store(false)
 }
 
 // TestRestoreOverRotation restores backups from before and after a rotation.
@@ -324,7 +317,7 @@ func TestRestoreOverRotation(t *testing.T) {
 			for name, b := range c.keys {
 				put(t, filepath.Join(to, name), b, 0o600)
 			}
-			r, err := Restore(context.Background(), bytes.NewReader(c.backup), to, Options{})
+			r, err := storage.Restore(context.Background(), bytes.NewReader(c.backup), to, storage.Options{})
 			if c.wrong {
 				if !errors.Is(err, keys.ErrWrong) {
 					t.Fatalf("got %v, want %v", err, keys.ErrWrong)
@@ -342,7 +335,7 @@ func TestRestoreOverRotation(t *testing.T) {
 			} else {
 				wantDead(t, s, young)
 			}
-			id, _, _ := s.keys.Identify(old)
+			id, _, _ := s.Identify(old)
 			if v, err := s.Token(id); err != nil || (v.Ends() != 0) != c.ends {
 				t.Errorf("the old token ends at %d, %v", v.Ends(), err)
 			}
@@ -356,11 +349,11 @@ func TestRestoreOverRotation(t *testing.T) {
 	}
 	t.Run("the key put in place later", func(t *testing.T) {
 		to := t.TempDir()
-		if r, err := Restore(context.Background(), bytes.NewReader(before), to, Options{}); err != nil || r.NoKey == "" {
+		if r, err := storage.Restore(context.Background(), bytes.NewReader(before), to, storage.Options{}); err != nil || r.NoKey == "" {
 			t.Fatalf("got %+v, %v", r, err)
 		}
 		put(t, filepath.Join(to, "key"), secondKey, 0o600)
-		if _, err := Open(to, Options{}); !errors.Is(err, keys.ErrWrong) {
+		if _, err := storage.Open(to, storage.Options{}); !errors.Is(err, keys.ErrWrong) {
 			t.Errorf("got %v, want %v", err, keys.ErrWrong)
 		}
 		put(t, filepath.Join(to, oldName), firstKey, 0o600)
@@ -375,7 +368,7 @@ func TestBackupWhileRotating(t *testing.T) {
 	s := open(t, dir)
 	alice := addUser(t, s, "alice@example.com")
 	_, old := create(t, s, alice)
-	source, young, b := s.checkpoints.source(), "", new(bytes.Buffer)
+	source, young, b := s.Source(), "", new(bytes.Buffer)
 	view := source.View
 	source.View = func(fn func(*index.View) error) error {
 		rotate(t, s, 0)
@@ -384,8 +377,8 @@ func TestBackupWhileRotating(t *testing.T) {
 	}
 	must.Get(source.WriteBackup(t.Context(), b))(t)
 	to := t.TempDir()
-	put(t, filepath.Join(to, "key"), readFile(t, s.opts.KeyFile), 0o600)
-	must.Get(Restore(t.Context(), b, to, Options{}))(t)
+	put(t, filepath.Join(to, "key"), readFile(t, s.Opening().KeyFile), 0o600)
+	must.Get(storage.Restore(t.Context(), b, to, storage.Options{}))(t)
 	restored := open(t, to)
 	wantLive(t, restored, old)
 	wantLive(t, restored, young)

@@ -1,4 +1,4 @@
-package storage
+package storage_test
 
 import (
 	"fmt"
@@ -13,6 +13,7 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
+	"gatehouse/storage"
 	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
 )
@@ -144,7 +145,7 @@ type recorder struct {
 // subject is a user in the test.
 type subject struct {
 	number int
-	id     UserID
+	id     storage.UserID
 
 	mu     sync.Mutex
 	next   int

@@ -1,4 +1,4 @@
-package storage
+package storage_test
 
 import (
 	"errors"
@@ -6,47 +6,48 @@ import (
 	"slices"
 	"testing"
 
+	"gatehouse/storage"
 	"gatehouse/storage/storagetest/must"
 )
 
-func logIn(t *testing.T, s *Store, id Identity, addresses ...string) User {
+func logIn(t *testing.T, s *storage.Store, id storage.Identity, addresses ...string) storage.User {
 	t.Helper()
-	u := must.Get(s.LogIn(admin, Login{Identity: id, Addresses: addresses, Name: id.Source}))(t)
+	u := must.Get(s.LogIn(admin, storage.Login{Identity: id, Addresses: addresses, Name: id.Source}))(t)
 	return u
 }
 
 // Only the identity that made a user renames it.
 func TestUIDFollows(t *testing.T) {
-	hub, lab, dir, dir2 := Identity{Source: "github", Subject: "7"}, Identity{Source: "gitlab", Subject: "7"}, Identity{Source: SourceLDAP, Subject: "6f1d"}, Identity{Source: SourceLDAP, Subject: "7a2e"}
+	hub, lab, dir, dir2 := storage.Identity{Source: "github", Subject: "7"}, storage.Identity{Source: "gitlab", Subject: "7"}, storage.Identity{Source: storage.SourceLDAP, Subject: "6f1d"}, storage.Identity{Source: storage.SourceLDAP, Subject: "7a2e"}
 	type step struct {
-		by        Identity
+		by        storage.Identity
 		addresses []string
 		want      string
 	}
 	for name, test := range map[string]struct {
-		first  Identity // the zero value: a local account
-		linked []Identity
+		first  storage.Identity // the zero value: a local account
+		linked []storage.Identity
 		steps  []step
 	}{
-		"a local user, linked to the directory": {linked: []Identity{dir}, steps: []step{
+		"a local user, linked to the directory": {linked: []storage.Identity{dir}, steps: []step{
 			{dir, []string{"directory@example.com"}, "first@example.com"},
 			{dir, []string{"FIRST@example.com"}, "first@example.com"},
 			{dir, nil, "first@example.com"},
 		}},
-		"a provider's user, linked to the directory": {first: hub, linked: []Identity{dir}, steps: []step{
+		"a provider's user, linked to the directory": {first: hub, linked: []storage.Identity{dir}, steps: []step{
 			{dir, []string{"directory@example.com"}, "first@example.com"},
 			{hub, []string{"first@example.com"}, "first@example.com"},
 			{dir, []string{"directory@example.com"}, "first@example.com"},
 			{hub, []string{"new@example.com"}, "new@example.com"},
 			{dir, []string{"first@example.com"}, "new@example.com"},
 		}},
-		"the directory's user, linked to providers": {first: dir, linked: []Identity{hub, lab}, steps: []step{
+		"the directory's user, linked to providers": {first: dir, linked: []storage.Identity{hub, lab}, steps: []step{
 			{hub, []string{"hub@example.com"}, "first@example.com"},
 			{lab, []string{"lab@example.com", "first@example.com"}, "first@example.com"},
 			{dir, []string{"new@example.com"}, "new@example.com"},
 			{hub, []string{"hub@example.com"}, "new@example.com"},
 		}},
-		"two subjects of one directory": {first: dir, linked: []Identity{dir2}, steps: []step{
+		"two subjects of one directory": {first: dir, linked: []storage.Identity{dir2}, steps: []step{
 			{dir2, []string{"second@example.com"}, "first@example.com"},
 			{dir, []string{"new@example.com"}, "new@example.com"},
 			{dir2, []string{"second@example.com"}, "new@example.com"},
@@ -67,8 +68,8 @@ func TestUIDFollows(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := open(t, t.TempDir())
 			addUser(t, s, "taken@example.com")
-			var id UserID
-			if test.first == (Identity{}) {
+			var id storage.UserID
+			if test.first == (storage.Identity{}) {
 				id = addUser(t, s, "first@example.com").ID
 			} else {
 				id = logIn(t, s, test.first, "first@example.com").ID
@@ -91,7 +92,7 @@ func TestUIDFollows(t *testing.T) {
 // No identity changes a uid that an administrator has set.
 func TestRenameUser(t *testing.T) {
 	s := open(t, t.TempDir())
-	hub := Identity{Source: "github", Subject: "7"}
+	hub := storage.Identity{Source: "github", Subject: "7"}
 	u := logIn(t, s, hub, "first@example.com")
 	addUser(t, s, "taken@example.com")
 	_, secret := create(t, s, u)
@@ -99,13 +100,13 @@ func TestRenameUser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.RenameUser(admin, u.UID, "TAKEN@example.com"); !errors.Is(err, ErrUserExists) {
+	if err := s.RenameUser(admin, u.UID, "TAKEN@example.com"); !errors.Is(err, storage.ErrUserExists) {
 		t.Errorf("a name that is taken: got %v", err)
 	}
-	if err := s.RenameUser(admin, "nobody@example.com", "x@example.com"); !errors.Is(err, ErrNoUser) {
+	if err := s.RenameUser(admin, "nobody@example.com", "x@example.com"); !errors.Is(err, storage.ErrNoUser) {
 		t.Errorf("nobody: got %v", err)
 	}
-	if err, invalid := s.RenameUser(admin, u.UID, "no address"), (*InvalidError)(nil); !errors.As(err, &invalid) {
+	if err, invalid := s.RenameUser(admin, u.UID, "no address"), (*storage.InvalidError)(nil); !errors.As(err, &invalid) {
 		t.Errorf("no address: got %v", err)
 	}
 	for _, to := range []string{"FIRST@example.com", "chosen@example.com", "chosen@example.com"} {
@@ -121,7 +122,7 @@ func TestRenameUser(t *testing.T) {
 	if v, err := s.Session(cookie.Reveal()); err != nil || v.UID != "chosen@example.com" {
 		t.Errorf("the session: got %+v, %v", v, err)
 	}
-	if other := logIn(t, s, Identity{Source: "github", Subject: "8"}, "first@example.com"); other.ID == u.ID {
+	if other := logIn(t, s, storage.Identity{Source: "github", Subject: "8"}, "first@example.com"); other.ID == u.ID {
 		t.Error("the old name leads to the user")
 	}
 }
@@ -131,7 +132,7 @@ func TestRenameUser(t *testing.T) {
 func TestUIDFollowsAtRandom(t *testing.T) {
 	s := open(t, t.TempDir())
 	r := rand.New(rand.NewPCG(14, 4))
-	ids := []Identity{{Source: "github", Subject: "7"}, {Source: SourceLDAP, Subject: "6f1d"}, {Source: "gitlab", Subject: "9"}, {Source: SourceLDAP, Subject: "7a2e"}}
+	ids := []storage.Identity{{Source: "github", Subject: "7"}, {Source: storage.SourceLDAP, Subject: "6f1d"}, {Source: "gitlab", Subject: "9"}, {Source: storage.SourceLDAP, Subject: "7a2e"}}
 	pool := []string{"a@example.com", "b@example.com", "c@example.com", "d@example.com", "e@example.com"}
 	u := logIn(t, s, ids[0], pool[0])
 	for _, id := range ids[1:] {
@@ -165,14 +166,14 @@ func TestUIDFollowsAtRandom(t *testing.T) {
 func TestFirstLogin(t *testing.T) {
 	s := open(t, t.TempDir())
 	addUser(t, s, "taken@example.com")
-	dir, hub := Identity{Source: SourceLDAP, Subject: "6f1d"}, Identity{Source: "github", Subject: "7"}
+	dir, hub := storage.Identity{Source: storage.SourceLDAP, Subject: "6f1d"}, storage.Identity{Source: "github", Subject: "7"}
 	for _, addresses := range [][]string{{"new@example.com", "taken@example.com"}, {"TAKEN@example.com", "new@example.com"}} {
-		if u, err := s.LogIn(admin, Login{Identity: dir, Addresses: addresses}); !errors.Is(err, ErrOtherAccount) {
+		if u, err := s.LogIn(admin, storage.Login{Identity: dir, Addresses: addresses}); !errors.Is(err, storage.ErrOtherAccount) {
 			t.Errorf("%q: got %+v, %v, want ErrOtherAccount", addresses, u, err)
 		}
 	}
 	for _, addresses := range [][]string{nil, {""}, {"no address", "@", "a b@example.com"}} {
-		if u, err := s.LogIn(admin, Login{Identity: hub, Addresses: addresses}); !errors.Is(err, ErrNoAddress) {
+		if u, err := s.LogIn(admin, storage.Login{Identity: hub, Addresses: addresses}); !errors.Is(err, storage.ErrNoAddress) {
 			t.Errorf("%q: got %+v, %v, want ErrNoAddress", addresses, u, err)
 		}
 	}
@@ -180,7 +181,7 @@ func TestFirstLogin(t *testing.T) {
 	if u := logIn(t, s, hub, "new@example.com", "taken@example.com"); u.UID != "new@example.com" {
 		t.Errorf("got %s", u.UID)
 	}
-	if _, err := s.LogIn(admin, Login{Identity: hub}); !errors.Is(err, ErrNoAddress) {
+	if _, err := s.LogIn(admin, storage.Login{Identity: hub}); !errors.Is(err, storage.ErrNoAddress) {
 		t.Errorf("whose address is gone: got %v, want ErrNoAddress", err)
 	}
 }

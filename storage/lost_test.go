@@ -1,4 +1,4 @@
-package storage
+package storage_test
 
 import (
 	"os"
@@ -7,13 +7,14 @@ import (
 	"strings"
 	"testing"
 
+	"gatehouse/storage"
 	"gatehouse/storage/disk"
 	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
 )
 
 // oneOfEach makes a store with one end of each kind, and with every kind of file.
-func oneOfEach(t *testing.T, opts Options, clock *storagetest.Clock) (dir string, want answers, secrets []string) {
+func oneOfEach(t *testing.T, opts storage.Options, clock *storagetest.Clock) (dir string, want answers, secrets []string) {
 	t.Helper()
 	_, newer, secrets, _ := twoGenerations(t, opts, clock, false)
 	return newer.stopped, newer.answers, secrets

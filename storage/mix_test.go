@@ -1,4 +1,4 @@
-package storage
+package storage_test
 
 import (
 	"bytes"
@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"gatehouse/storage/sealed"
+	"gatehouse/storage"
 	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
 )
@@ -21,38 +21,38 @@ import (
 // answers are what a store says at one moment. Two stores with the same journal
 // must have equal answers.
 type answers struct {
-	live   map[string]bool      // by secret
-	tokens map[ID]known         // as verification sees them
-	listed map[ID]tokenListed   // as listings show them
-	users  map[string]UserState // by uid
+	live   map[string]bool              // by secret
+	tokens map[storage.ID]known         // as verification sees them
+	listed map[storage.ID]tokenListed   // as listings show them
+	users  map[string]storage.UserState // by uid
 	events []string
-	uses   map[ID]int64
-	used   map[ID]int64
+	uses   map[storage.ID]int64
+	used   map[storage.ID]int64
 }
 
 type tokenListed struct {
 	revoked    bool
 	generation byte
-	owner      UserState
+	owner      storage.UserState
 }
 
 // answersOf asks a store everything about these secrets and all users.
-func answersOf(t *testing.T, s *Store, secrets []string) (m answers) {
+func answersOf(t *testing.T, s *storage.Store, secrets []string) (m answers) {
 	t.Helper()
-	m = answers{live: map[string]bool{}, listed: map[ID]tokenListed{}, users: map[string]UserState{}, uses: map[ID]int64{}, used: map[ID]int64{}}
+	m = answers{live: map[string]bool{}, listed: map[storage.ID]tokenListed{}, users: map[string]storage.UserState{}, uses: map[storage.ID]int64{}, used: map[storage.ID]int64{}}
 	must.Do(t, s.Opened(t.Context()))
 	<-s.Counted()
 	<-s.Loaded()
 	for _, secret := range secrets {
-		_, err := s.verifier.Inspect(secret)
-		if err != nil && !errors.Is(err, ErrRefused) {
+		_, err := s.Inspect(secret, home.Address)
+		if err != nil && !errors.Is(err, storage.ErrRefused) {
 			t.Fatal(err)
 		}
 		m.live[secret] = err == nil
 	}
 	m.tokens = tableOf(s)
-	for n := range uint32(s.table.Owners.Len()) {
-		o := s.table.Owners.At(n)
+	for n := range uint32(s.Table().Owners.Len()) {
+		o := s.Table().Owners.At(n)
 		m.users[o.UID] = o.State
 		list := must.Get(allTokensOf(s, o.ID))(t)
 		for _, v := range list {
@@ -61,7 +61,7 @@ func answersOf(t *testing.T, s *Store, secrets []string) (m answers) {
 		}
 	}
 	for e := range must.All(s.Audit().Events(t.Context(), 0))(t) {
-		if e.Action == ActionTokenStale {
+		if e.Action == storage.ActionTokenStale {
 			continue // caused by asking
 		}
 		m.events = append(m.events, fmt.Sprint(e.Sequence, " ", e.Action, " ", e.UID, e.Token))
@@ -108,24 +108,24 @@ func (g *generation) dir(how string) string {
 
 // take copies the store as a kill would leave it, stops it, and records the
 // other fields.
-func (g *generation) take(t *testing.T, s *Store, secrets []string) {
+func (g *generation) take(t *testing.T, s *storage.Store, secrets []string) {
 	t.Helper()
-	must.Do(t, s.uses.SaveAll())
-	g.killed = copyDir(t, s.dir)
+	must.Do(t, s.Uses().SaveAll())
+	g.killed = copyDir(t, s.Dir())
 	g.answers = answersOf(t, s, secrets)
 	stopped(t, s)
-	g.stopped = copyDir(t, s.dir)
+	g.stopped = copyDir(t, s.Dir())
 }
 
 // twoGenerations returns a store at two moments, and a backup of the first.
 // Between them there is one end of each kind, and one new token.
-func twoGenerations(t *testing.T, opts Options, clock *storagetest.Clock, prune bool) (older, newer *generation, secrets []string, backup []byte) {
+func twoGenerations(t *testing.T, opts storage.Options, clock *storagetest.Clock, prune bool) (older, newer *generation, secrets []string, backup []byte) {
 	t.Helper()
 	older, newer = &generation{name: "older"}, &generation{name: "newer"}
 	s := openWith(t, filepath.Join(t.TempDir(), "data"), opts)
 	alice, bob, carol := addUser(t, s, "alice@example.com"), addUser(t, s, "bob@example.com"), addUser(t, s, "carol@example.com")
-	var ids []ID
-	for _, u := range []User{alice, alice, alice, alice, bob, carol} {
+	var ids []storage.ID
+	for _, u := range []storage.User{alice, alice, alice, alice, bob, carol} {
 		id, secret := create(t, s, u)
 		wantLive(t, s, secret)
 		ids, secrets = append(ids, id), append(secrets, secret)
@@ -140,8 +140,8 @@ func twoGenerations(t *testing.T, opts Options, clock *storagetest.Clock, prune 
 	older.take(t, s, secrets)
 
 	clock.Move(time.Hour)
-	s = openWith(t, s.dir, opts)
-	_, secret := must.Get2(s.RotateToken(admin, ids[1], 0, ByUser))(t)
+	s = openWith(t, s.Dir(), opts)
+	_, secret := must.Get2(s.RotateToken(admin, ids[1], 0, storage.ByUser))(t)
 	late, made := create(t, s, alice)
 	wantLive(t, s, secret.Reveal())
 	wantLive(t, s, made)
@@ -154,8 +154,8 @@ func twoGenerations(t *testing.T, opts Options, clock *storagetest.Clock, prune 
 	}
 	wantCheckpoint(t, s)
 	if prune {
-		must.Get(s.journal.Prune(time.UnixMilli(math.MaxInt64), 0, s.checkpoints.file.Last().Sequence))(t)
-		if s.journal.FirstSequence() < s.checkpoints.file.Last().Sequence/2 {
+		must.Get(s.Journal().Prune(time.UnixMilli(math.MaxInt64), 0, s.CheckpointFile().Last().Sequence))(t)
+		if s.Journal().FirstSequence() < s.CheckpointFile().Last().Sequence/2 {
 			t.Fatal("too little was pruned for this test")
 		}
 	}
@@ -172,14 +172,11 @@ func twoGenerations(t *testing.T, opts Options, clock *storagetest.Clock, prune 
 	return older, newer, secrets, b.Bytes()
 }
 
-func wantCheckpoint(t *testing.T, s *Store) {
+func wantCheckpoint(t *testing.T, s *storage.Store) {
 	t.Helper()
-	<-s.opening.Compared()
+	<-s.Opening().Compared()
 	<-s.Counted()
-	must.Get(s.checkpoints.write(t.Context()))(t)
-	if at := s.table.Position(); at != nil {
-		must.Do(t, s.checkpoints.writeTable(sealed.Moment{Position: *at}))
-	}
+	must.Get(s.Checkpoint(t.Context()))(t)
 }
 
 // storeParts are the files and directories of a store that contain a position or
@@ -214,10 +211,10 @@ func mix(t *testing.T, a, b string, which int) (dir, what string) {
 // wantRight opens a mixed store several times. It must be refused with an error
 // that says what to do, or match its journal each time. wantRight reports if it was
 // refused.
-func wantRight(t *testing.T, dir string, opts Options, want answers, secrets []string) (refused bool) {
+func wantRight(t *testing.T, dir string, opts storage.Options, want answers, secrets []string) (refused bool) {
 	t.Helper()
 	for n := range 2 {
-		s, err := Open(dir, opts)
+		s, err := storage.Open(dir, opts)
 		if err == nil {
 			err = s.Opened(t.Context())
 			if err != nil {
@@ -225,7 +222,7 @@ func wantRight(t *testing.T, dir string, opts Options, want answers, secrets []s
 			}
 		}
 		if err != nil {
-			if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "restore") {
+			if !errors.Is(err, storage.ErrDamaged) || !strings.Contains(err.Error(), "restore") {
 				t.Errorf("refused, but without advice: %v", err)
 			}
 			if n > 0 {
@@ -234,7 +231,7 @@ func wantRight(t *testing.T, dir string, opts Options, want answers, secrets []s
 			return true
 		}
 		got := answersOf(t, s, secrets)
-		if err := s.index.Compare(); err != nil {
+		if err := s.Index().Compare(); err != nil {
 			t.Error(err)
 		}
 		if d := got.differs(want); d != "" {
@@ -285,7 +282,7 @@ func TestMixedLineages(t *testing.T) {
 	_, before, secrets, backup := twoGenerations(t, opts, clock, false)
 	before.name = "the store before the restore"
 	dir := copyDir(t, before.stopped)
-	must.Get(Restore(t.Context(), bytes.NewReader(backup), dir, opts))(t)
+	must.Get(storage.Restore(t.Context(), bytes.NewReader(backup), dir, opts))(t)
 	after := &generation{name: "the restored store"}
 	s := openWith(t, dir, opts)
 	u := must.Get(s.User("alice@example.com"))(t)
@@ -299,7 +296,7 @@ func TestMixedLineages(t *testing.T) {
 }
 
 // mixAll tries all mixes of two generations, opened at once or early.
-func mixAll(t *testing.T, opts Options, one, other *generation, a, b string, secrets []string) {
+func mixAll(t *testing.T, opts storage.Options, one, other *generation, a, b string, secrets []string) {
 	right, refused := 0, 0
 	for which := range 1 << len(storeParts) {
 		dir, what := mix(t, one.dir(a), other.dir(b), which)
@@ -324,7 +321,7 @@ func mixAll(t *testing.T, opts Options, one, other *generation, a, b string, sec
 	}
 }
 
-func most(a, b map[ID]int64) map[ID]int64 {
+func most(a, b map[storage.ID]int64) map[storage.ID]int64 {
 	all := maps.Clone(a)
 	for id, n := range b {
 		all[id] = max(all[id], n)

@@ -1,4 +1,4 @@
-package storage
+package storage_test
 
 import (
 	"context"
@@ -8,12 +8,13 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/storage"
 	"gatehouse/storage/storagetest/must"
 )
 
 // left returns a directory after a clean stop, with a live token, a revoked
 // one, and one with its last use only in the log of uses.
-func left(t *testing.T) (dir string, opts Options, live, gone string) {
+func left(t *testing.T) (dir string, opts storage.Options, live, gone string) {
 	t.Helper()
 	clock := newClock()
 	dir, opts = t.TempDir(), timed(t, clock)
@@ -37,28 +38,19 @@ func wantCleanStop(t *testing.T, dir string) {
 	if err != nil || len(logs) > 0 {
 		t.Errorf("the index was not closed: %v, %v", logs, err)
 	}
-	s := must.Get(begin(t.Context(), copyDir(t, dir), Options{Early: true}))(t)
-	defer s.stop.release()
-	if o := s.opening; !o.Early || !o.Exact {
+	s := openWith(t, copyDir(t, dir), storage.Options{Early: true})
+	must.Do(t, s.Opened(t.Context()))
+	if o := s.Opening(); !o.Early || !o.Exact {
 		t.Errorf("the table's file lacks something, or there is none: early %t, exact %t", o.Early, o.Exact)
 	}
 }
 
 // held opens a store early. Its index opens only when let is called.
-func held(t *testing.T, dir string, opts Options) (s *Store, let func()) {
+func held(t *testing.T, dir string, opts storage.Options) (s *storage.Store, let func()) {
 	t.Helper()
-	s = must.Get(begin(t.Context(), dir, opts))(t)
-	if !s.opening.Early {
-		t.Fatal("it was not opened early")
-	}
+	s, let = must.Get2(storage.Hold(t.Context(), dir, opts))(t)
 	t.Cleanup(func() { s.Close() })
-	s.start()
-	s.stop.closed.Add(1) // for the rest of the opening
-	must.Do(t, s.opening.File.LoadAll(s.stillOpen))
-	return s, func() {
-		defer s.stop.closed.Done()
-		s.opening.Run()
-	}
+	return s, let
 }
 
 // Tokens are verified, and their uses counted, while the index is not open;
@@ -80,7 +72,7 @@ func TestEarly(t *testing.T) {
 			if err != nil || b.UID != "alice@example.com" {
 				t.Fatalf("before the index is open: got %+v, %v", b, err)
 			}
-			if _, err := s.Authenticate(gone, home); !errors.Is(err, ErrRefused) {
+			if _, err := s.Authenticate(gone, home); !errors.Is(err, storage.ErrRefused) {
 				t.Errorf("a revoked token: got %v", err)
 			}
 			revoked := make(chan error, 1)
@@ -96,14 +88,14 @@ func TestEarly(t *testing.T) {
 			go let()
 			must.Do(t, s.Opened(context.Background()))
 			must.Do(t, <-revoked)
-			if _, err := s.Authenticate(live, home); !errors.Is(err, ErrRefused) {
+			if _, err := s.Authenticate(live, home); !errors.Is(err, storage.ErrRefused) {
 				t.Errorf("after the revocation: got %v", err)
 			}
 			tok, err := s.Token(b.ID)
 			if err != nil || tok.Usage.Uses != c.uses {
 				t.Errorf("got %d uses, %v, want %d", tok.Usage.Uses, err, c.uses)
 			}
-			must.Do(t, s.index.Compare())
+			must.Do(t, s.Index().Compare())
 		})
 	}
 }
@@ -137,20 +129,20 @@ func TestEarlyButNotAtAll(t *testing.T) {
 		must.Do(t, errors.Join(os.RemoveAll(to), os.Rename(filepath.Join(older, name), to)))
 	}
 	s = openWith(t, dir, opts)
-	if err := s.Opened(context.Background()); !errors.Is(err, ErrDamaged) {
-		t.Errorf("opened: got %v, want %v", err, ErrDamaged)
+	if err := s.Opened(context.Background()); !errors.Is(err, storage.ErrDamaged) {
+		t.Errorf("opened: got %v, want %v", err, storage.ErrDamaged)
 	}
-	if _, err := s.AddUser(admin, "carol@example.com", "", ""); !errors.Is(err, ErrDamaged) {
-		t.Errorf("a change: got %v, want %v", err, ErrDamaged)
+	if _, err := s.AddUser(admin, "carol@example.com", "", ""); !errors.Is(err, storage.ErrDamaged) {
+		t.Errorf("a change: got %v, want %v", err, storage.ErrDamaged)
 	}
-	if err := s.Writable(); !errors.Is(err, ErrDamaged) {
-		t.Errorf("writable: got %v, want %v", err, ErrDamaged)
+	if err := s.Writable(); !errors.Is(err, storage.ErrDamaged) {
+		t.Errorf("writable: got %v, want %v", err, storage.ErrDamaged)
 	}
 	if _, err := s.Authenticate(live, home); err != nil {
 		t.Errorf("a token: %v", err)
 	}
-	if err := s.Close(); !errors.Is(err, ErrDamaged) {
-		t.Errorf("close: got %v, want %v", err, ErrDamaged)
+	if err := s.Close(); !errors.Is(err, storage.ErrDamaged) {
+		t.Errorf("close: got %v, want %v", err, storage.ErrDamaged)
 	}
 	if tables, err := filepath.Glob(filepath.Join(dir, "store", "index", "*.sst")); err != nil || len(tables) == 0 {
 		t.Errorf("the index is gone: %v", err)
@@ -164,9 +156,9 @@ func TestEarlyStop(t *testing.T) {
 	b := must.Get(s.Authenticate(live, home))(t)
 	closed := make(chan error, 1)
 	go func() { closed <- s.Close() }()
-	<-s.closing
-	if _, err := s.Token(b.ID); !errors.Is(err, ErrClosed) {
-		t.Errorf("while it closes: got %v, want %v", err, ErrClosed)
+	<-s.Opening().Closing
+	if _, err := s.Token(b.ID); !errors.Is(err, storage.ErrClosed) {
+		t.Errorf("while it closes: got %v, want %v", err, storage.ErrClosed)
 	}
 	let() // opens the index, and notices that the store is closing
 	must.Do(t, <-closed)
@@ -178,7 +170,7 @@ func TestEarlyStop(t *testing.T) {
 	}
 	// The sweep of idle tokens relies on the table, which must not be an older
 	// one.
-	if e, ok, _ := s.table.Get(b.ID); !ok || e.Used.Ms() != tok.LastUsed {
+	if e, ok, _ := s.Table().Get(b.ID); !ok || e.Used.Ms() != tok.LastUsed {
 		t.Errorf("the table has %d, %v, want %d", e.Used.Ms(), ok, tok.LastUsed)
 	}
 }
@@ -206,7 +198,7 @@ func TestEarlyNote(t *testing.T) {
 	dir, opts, live, _ := left(t)
 	s := openWith(t, dir, opts)
 	b := must.Get(s.Authenticate(live, home))(t)
-	_, secret, err := s.RotateToken(admin, b.ID, 0, ByUser)
+	_, secret, err := s.RotateToken(admin, b.ID, 0, storage.ByUser)
 	if err == nil {
 		_, err = s.Authenticate(secret.Reveal(), home)
 	}
@@ -214,13 +206,13 @@ func TestEarlyNote(t *testing.T) {
 	must.Do(t, errors.Join(err, s.Close()))
 	s, let := held(t, dir, opts)
 	last := s.Audit().Last()
-	if _, err := s.Authenticate(live, home); !errors.Is(err, ErrRefused) {
+	if _, err := s.Authenticate(live, home); !errors.Is(err, storage.ErrRefused) {
 		t.Fatalf("the old secret: got %v", err)
 	}
 	go let()
 	must.Do(t, s.Opened(context.Background()))
 	for e, err := range s.Audit().Follow(t.Context(), last) {
-		if err != nil || e.Action != ActionTokenStale {
+		if err != nil || e.Action != storage.ActionTokenStale {
 			t.Errorf("got %+v, %v", e, err)
 		}
 		break

@@ -1,4 +1,4 @@
-package storage
+package storage_test
 
 import (
 	"errors"
@@ -7,14 +7,15 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/storage"
 	"gatehouse/storage/storagetest/must"
 )
 
 // pagesOf reads a user's tokens in pages of a few.
-func pagesOf(s *Store, q Owned) (list []Token, err error) {
+func pagesOf(s *storage.Store, q storage.Owned) (list []storage.Token, err error) {
 	for {
 		page, next, err := s.Page(q)
-		if list = append(list, page...); err != nil || next == (Cursor{}) {
+		if list = append(list, page...); err != nil || next == (storage.Cursor{}) {
 			return list, err
 		}
 		if len(page) != q.Limit {
@@ -26,15 +27,15 @@ func pagesOf(s *Store, q Owned) (list []Token, err error) {
 
 // tokensOf lists a user's tokens that are not revoked, the oldest first, and
 // allTokensOf the revoked ones after them.
-func tokensOf(s *Store, owner UserID) ([]Token, error) {
-	return pagesOf(s, Owned{Owner: owner, Limit: 3})
+func tokensOf(s *storage.Store, owner storage.UserID) ([]storage.Token, error) {
+	return pagesOf(s, storage.Owned{Owner: owner, Limit: 3})
 }
 
-func allTokensOf(s *Store, owner UserID) ([]Token, error) {
-	return pagesOf(s, Owned{Owner: owner, Revoked: true, Limit: 3})
+func allTokensOf(s *storage.Store, owner storage.UserID) ([]storage.Token, error) {
+	return pagesOf(s, storage.Owned{Owner: owner, Revoked: true, Limit: 3})
 }
 
-func idsOf(list []Token) (ids []ID) {
+func idsOf(list []storage.Token) (ids []storage.ID) {
 	for _, t := range list {
 		ids = append(ids, t.ID)
 	}
@@ -48,7 +49,7 @@ func TestOwnPages(t *testing.T) {
 	c := newClock()
 	s := openWith(t, t.TempDir(), timed(t, c))
 	alice, bob := addUser(t, s, "alice@example.com"), addUser(t, s, "bob@example.com")
-	var live, revoked []ID
+	var live, revoked []storage.ID
 	for n := range 60 {
 		if n%4 == 0 {
 			c.Move(time.Millisecond)
@@ -67,12 +68,12 @@ func TestOwnPages(t *testing.T) {
 	for limit := 1; limit <= 61; limit++ {
 		for _, skip := range []int{0, 1, 39, 40, 41} {
 			for what, c := range map[string]struct {
-				q    Owned
-				want []ID
+				q    storage.Owned
+				want []storage.ID
 			}{
-				"oldest first":     {Owned{}, live},
-				"newest first":     {Owned{Newest: true}, newest},
-				"with the revoked": {Owned{Revoked: true}, slices.Concat(live, revoked)},
+				"oldest first":     {storage.Owned{}, live},
+				"newest first":     {storage.Owned{Newest: true}, newest},
+				"with the revoked": {storage.Owned{Revoked: true}, slices.Concat(live, revoked)},
 			} {
 				c.q.Owner, c.q.Limit, c.q.Skip = alice.ID, limit, skip
 				got, err := pagesOf(s, c.q)
@@ -85,7 +86,7 @@ func TestOwnPages(t *testing.T) {
 	if n, _, err := s.CountTokensOf(alice.ID, 0); n != len(live) || err != nil {
 		t.Errorf("got %d tokens, %v, want %d", n, err, len(live))
 	}
-	if list, next, err := s.Page(Owned{Owner: 1, Limit: 1}); len(list) != 0 || next != (Cursor{}) || err != nil {
+	if list, next, err := s.Page(storage.Owned{Owner: 1, Limit: 1}); len(list) != 0 || next != (storage.Cursor{}) || err != nil {
 		t.Errorf("of nobody: got %v, %v, %v", list, next, err)
 	}
 }
@@ -98,12 +99,12 @@ func TestOwnPagesWhileTokensChange(t *testing.T) {
 	s := openWith(t, t.TempDir(), timed(t, c))
 	u := addUser(t, s, "alice@example.com")
 	r := rand.New(rand.NewPCG(1, 2))
-	var made, live []ID // in order
-	dead := map[ID]bool{}
-	revoke := func(id ID) {
+	var made, live []storage.ID // in order
+	dead := map[storage.ID]bool{}
+	revoke := func(id storage.ID) {
 		must.Get(s.RevokeTokens(admin, id))(t)
 		dead[id] = true
-		live = slices.DeleteFunc(live, func(v ID) bool { return v == id })
+		live = slices.DeleteFunc(live, func(v storage.ID) bool { return v == id })
 	}
 	change := func() {
 		if r.IntN(2) == 0 {
@@ -121,11 +122,11 @@ func TestOwnPagesWhileTokensChange(t *testing.T) {
 			change()
 		}
 		before := slices.Clone(live)
-		var got []ID
-		for q := (Owned{Owner: u.ID, Limit: 1 + r.IntN(5)}); ; {
+		var got []storage.ID
+		for q := (storage.Owned{Owner: u.ID, Limit: 1 + r.IntN(5)}); ; {
 			page, next := must.Get2(s.Page(q))(t)
 			got = append(got, idsOf(page)...)
-			if next == (Cursor{}) {
+			if next == (storage.Cursor{}) {
 				break
 			}
 			if len(page) > 0 && r.IntN(3) == 0 { // the very token to which the cursor points
@@ -155,7 +156,7 @@ func TestUsageOf(t *testing.T) {
 	c := newClock()
 	s := openWith(t, t.TempDir(), timed(t, c))
 	u := addUser(t, s, "alice@example.com")
-	var want Usage
+	var want storage.Usage
 	for n := range 5 {
 		id, secret := create(t, s, u)
 		for range n {
@@ -163,7 +164,7 @@ func TestUsageOf(t *testing.T) {
 			wantLive(t, s, secret)
 		}
 		if n == 2 {
-			must.Do(t, s.upkeep.flush(t.Context()))
+			must.Do(t, s.Flush(t.Context()))
 		}
 		if n == 3 {
 			must.Get(s.RevokeTokens(admin, id))(t)

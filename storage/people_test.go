@@ -1,4 +1,4 @@
-package storage
+package storage_test
 
 import (
 	"encoding/base64"
@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"gatehouse/storage"
+	"gatehouse/storage/journal"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
@@ -18,7 +20,7 @@ import (
 func TestUsers(t *testing.T) {
 	s := open(t, t.TempDir())
 	alice := addUser(t, s, "Alice@example.com")
-	if _, err := s.AddUser(admin, "ＡＬＩＣＥ@example.com", "", "x"); !errors.Is(err, ErrUserExists) {
+	if _, err := s.AddUser(admin, "ＡＬＩＣＥ@example.com", "", "x"); !errors.Is(err, storage.ErrUserExists) {
 		t.Errorf("another spelling: got %v, want ErrUserExists", err)
 	}
 	_, secret := create(t, s, alice)
@@ -27,13 +29,13 @@ func TestUsers(t *testing.T) {
 	}
 	mallory := addUser(t, s, "mallory@example.com")
 	mallory.Password = alice.Password // moved to another record
-	if hash, err := s.PasswordHash(mallory); !errors.Is(err, ErrDamaged) {
+	if hash, err := s.PasswordHash(mallory); !errors.Is(err, storage.ErrDamaged) {
 		t.Errorf("got %q, %v, want ErrDamaged", hash, err)
 	}
 
 	must.Do(t, s.DisableUser(admin, "alice@example.com"))
 	wantDead(t, s, secret)
-	if _, _, err := s.CreateToken(admin, alice.ID, TokenSpec{}); !errors.Is(err, ErrNoUser) {
+	if _, _, err := s.CreateToken(admin, alice.ID, storage.TokenSpec{}); !errors.Is(err, storage.ErrNoUser) {
 		t.Errorf("a token for a disabled user: got %v, want ErrNoUser", err)
 	}
 	must.Do(t, s.EnableUser(admin, "alice@example.com"))
@@ -44,7 +46,7 @@ func TestUsers(t *testing.T) {
 		"remove": s.RemoveUser(admin, "alice@example.com"), "enable": s.EnableUser(admin, "alice@example.com"),
 		"disable": s.DisableUser(admin, "alice@example.com"), "password": s.SetPassword(admin, "alice@example.com", "x"),
 	} {
-		if !errors.Is(err, ErrNoUser) {
+		if !errors.Is(err, storage.ErrNoUser) {
 			t.Errorf("%s after the removal: got %v, want ErrNoUser", name, err)
 		}
 	}
@@ -64,21 +66,21 @@ func TestUsers(t *testing.T) {
 }
 
 func TestSessions(t *testing.T) {
-	begin := func(t *testing.T) (*Store, *storagetest.Clock, Secret) {
+	begin := func(t *testing.T) (*storage.Store, *storagetest.Clock, storage.Secret) {
 		c := newClock()
 		s := openWith(t, t.TempDir(), timed(t, c))
 		u := addUser(t, s, "alice@example.com")
-		cookie := must.Get(s.CreateSession(Actor{Name: u.UID}, u.ID, SourceLocal, ""))(t)
+		cookie := must.Get(s.CreateSession(storage.Actor{Name: u.UID}, u.ID, storage.SourceLocal, ""))(t)
 		return s, c, cookie
 	}
-	want := func(t *testing.T, s *Store, cookie Secret, live bool) {
+	want := func(t *testing.T, s *storage.Store, cookie storage.Secret, live bool) {
 		t.Helper()
 		v, err := s.Session(cookie.Reveal())
-		if live && (err != nil || v.Method != SourceLocal) || !live && !errors.Is(err, ErrNoSession) {
+		if live && (err != nil || v.Method != storage.SourceLocal) || !live && !errors.Is(err, storage.ErrNoSession) {
 			t.Errorf("got %+v, %v, want live: %v", v, err, live)
 		}
 	}
-	end := func(fn func(s *Store, cookie Secret) error) func(t *testing.T) {
+	end := func(fn func(s *storage.Store, cookie storage.Secret) error) func(t *testing.T) {
 		return func(t *testing.T) {
 			s, _, cookie := begin(t)
 			want(t, s, cookie, true)
@@ -91,17 +93,19 @@ func TestSessions(t *testing.T) {
 			}
 		}
 	}
-	t.Run("log out", end(func(s *Store, cookie Secret) error { return s.EndSession(cookie.Reveal()) }))
-	t.Run("disable", end(func(s *Store, _ Secret) error { return s.DisableUser(admin, "alice@example.com") }))
-	t.Run("new password", end(func(s *Store, _ Secret) error { return s.SetPassword(admin, "alice@example.com", "new") }))
-	t.Run("remove", end(func(s *Store, _ Secret) error { return s.RemoveUser(admin, "alice@example.com") }))
+	t.Run("log out", end(func(s *storage.Store, cookie storage.Secret) error { return s.EndSession(cookie.Reveal()) }))
+	t.Run("disable", end(func(s *storage.Store, _ storage.Secret) error { return s.DisableUser(admin, "alice@example.com") }))
+	t.Run("new password", end(func(s *storage.Store, _ storage.Secret) error {
+		return s.SetPassword(admin, "alice@example.com", "new")
+	}))
+	t.Run("remove", end(func(s *storage.Store, _ storage.Secret) error { return s.RemoveUser(admin, "alice@example.com") }))
 	t.Run("of a disabled user", func(t *testing.T) {
 		s, _, _ := begin(t)
 		u, err := s.User("alice@example.com")
 		if err = errors.Join(err, s.DisableUser(admin, u.UID)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.CreateSession(admin, u.ID, SourceLocal, ""); !errors.Is(err, ErrNoUser) {
+		if _, err := s.CreateSession(admin, u.ID, storage.SourceLocal, ""); !errors.Is(err, storage.ErrNoUser) {
 			t.Errorf("got %v, want ErrNoUser", err)
 		}
 	})
@@ -115,11 +119,11 @@ func TestSessions(t *testing.T) {
 func TestFindToken(t *testing.T) {
 	s := open(t, t.TempDir())
 	u := addUser(t, s, "alice@example.com")
-	ids := []ID{{1, 0xab, 0xcd, 0xef, 0x01, 0x10}, {1, 0xab, 0xcd, 0xef, 0x01, 0x1f}, {1, 0xab, 0xcd, 0xef, 0x02}}
-	must.Do(t, s.change(admin, func(t *tx) error {
-		t.Event(Event{Action: ActionImport})
+	ids := []storage.ID{{1, 0xab, 0xcd, 0xef, 0x01, 0x10}, {1, 0xab, 0xcd, 0xef, 0x01, 0x1f}, {1, 0xab, 0xcd, 0xef, 0x02}}
+	must.Do(t, s.Do(admin, journal.Ordinary, func(t *storage.Tx) error {
+		t.Event(storage.Event{Action: storage.ActionImport})
 		for _, id := range ids {
-			if err := t.addToken(Token{ID: id, Owner: u.ID, Created: t.Now, LastUsed: t.Now}); err != nil {
+			if err := t.AddToken(storage.Token{ID: id, Owner: u.ID, Created: t.Now, LastUsed: t.Now}); err != nil {
 				return err
 			}
 		}
@@ -127,29 +131,29 @@ func TestFindToken(t *testing.T) {
 	}))
 	for _, c := range []struct {
 		prefix string
-		want   ID
+		want   storage.ID
 		err    error
 	}{
 		{ids[0].String(), ids[0], nil},
 		{strings.ToUpper(ids[1].String()), ids[1], nil},
 		{"01abcdef0110", ids[0], nil},
 		{"01abcdef02", ids[2], nil},
-		{"01abcdef011", ID{}, ErrAmbiguous}, // an odd number of characters
-		{"01abcdef01", ID{}, ErrAmbiguous},
-		{"01abcdef", ID{}, ErrAmbiguous},
-		{"01abcdef03", ID{}, ErrNoToken},
-		{"02abcdef", ID{}, ErrNoToken},
-		{"01abcdeg", ID{}, ErrNoToken},
-		{"01 abcdef", ID{}, ErrNoToken},
-		{"../../../..", ID{}, ErrNoToken},
-		{"nosuch", ID{}, ErrNoToken},
+		{"01abcdef011", storage.ID{}, storage.ErrAmbiguous}, // an odd number of characters
+		{"01abcdef01", storage.ID{}, storage.ErrAmbiguous},
+		{"01abcdef", storage.ID{}, storage.ErrAmbiguous},
+		{"01abcdef03", storage.ID{}, storage.ErrNoToken},
+		{"02abcdef", storage.ID{}, storage.ErrNoToken},
+		{"01abcdeg", storage.ID{}, storage.ErrNoToken},
+		{"01 abcdef", storage.ID{}, storage.ErrNoToken},
+		{"../../../..", storage.ID{}, storage.ErrNoToken},
+		{"nosuch", storage.ID{}, storage.ErrNoToken},
 	} {
 		if got, err := s.FindToken(c.prefix); !errors.Is(err, c.err) || err == nil && got != c.want {
 			t.Errorf("%s: got %v, %v, want %v, %v", c.prefix, got, err, c.want, c.err)
 		}
 	}
 	for _, bad := range []string{"", "01abcde", ids[0].String() + "0", strings.Repeat("x", 29)} {
-		if got, err := s.FindToken(bad); !errors.As(err, new(*InvalidError)) {
+		if got, err := s.FindToken(bad); !errors.As(err, new(*storage.InvalidError)) {
 			t.Errorf("%q: got %v, %v, want an InvalidError", bad, got, err)
 		}
 	}
@@ -165,9 +169,9 @@ func TestNothingSecretOnDisk(t *testing.T) {
 	keep := func(text string, forms ...string) { secrets = append(append(secrets, text), forms...) }
 	for n := range 20 {
 		hash := fmt.Sprintf("$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ%02d$aGFzaGhhc2g", n)
-		u := must.Get(s.AddUser(admin, fmt.Sprintf("user%d@example.com", n), "", PasswordHash(hash)))(t)
+		u := must.Get(s.AddUser(admin, fmt.Sprintf("user%d@example.com", n), "", storage.PasswordHash(hash)))(t)
 		keep(hash, hash[31:43], hash[44:])
-		cookie := must.Get(s.CreateSession(Actor{Name: u.UID}, u.ID, SourceLocal, ""))(t)
+		cookie := must.Get(s.CreateSession(storage.Actor{Name: u.UID}, u.ID, storage.SourceLocal, ""))(t)
 		keep(cookie.Reveal(), decode64(t, cookie.Reveal()))
 		for range 5 {
 			id, secret := create(t, s, u)
@@ -179,14 +183,14 @@ func TestNothingSecretOnDisk(t *testing.T) {
 			}
 		}
 		typed := fmt.Sprintf("my pa55word %02d", n)
-		s.Expiring().SetAttempts(typed, Attempts{Failures: 1, Until: 1})
+		s.Expiring().SetAttempts(typed, storage.Attempts{Failures: 1, Until: 1})
 		keep(typed)
 		if n%3 == 0 {
 			must.Do(t, errors.Join(s.SetPassword(admin, u.UID, "$argon2id$another hash"), s.DisableUser(admin, u.UID)))
 			keep("another hash")
 		}
 	}
-	must.Get(s.checkpoints.write(t.Context()))(t)
+	must.Get(s.Checkpoint(t.Context()))(t)
 	search(t, dir, secrets) // including Badger's log
 	s.Close()
 	search(t, dir, secrets)

@@ -1,4 +1,4 @@
-package storage
+package storage_test
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"testing"
 
+	"gatehouse/storage"
 	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
 )
@@ -16,7 +17,7 @@ import (
 func TestAuditLogHasABound(t *testing.T) {
 	storagetest.Slow(t)
 	dir := t.TempDir()
-	o := Options{MostEvents: 1 << 20, Segment: 64 << 10, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	o := storage.Options{MostEvents: 1 << 20, Segment: 64 << 10, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
 	s := openWith(t, dir, o)
 	u := addUser(t, s, "ada@example.com")
 	id, secret := create(t, s, u)
@@ -27,7 +28,7 @@ func TestAuditLogHasABound(t *testing.T) {
 		}
 	}
 	settle(t, s)
-	if got, most := s.journal.Size(), o.MostEvents+3*o.Segment; got > most {
+	if got, most := s.Journal().Size(), o.MostEvents+3*o.Segment; got > most {
 		t.Errorf("the audit log takes %d bytes, want at most %d", got, most)
 	}
 	first, told := uint64(0), ""
@@ -35,15 +36,15 @@ func TestAuditLogHasABound(t *testing.T) {
 		if first == 0 {
 			first = e.Sequence
 		}
-		if e.Action == ActionAuditPrune {
+		if e.Action == storage.ActionAuditPrune {
 			told = e.Detail
 		}
 	}
-	if want := fmt.Sprintf("events up to %d are no longer kept", s.journal.FirstSequence()-1); first < 2 || told != want {
+	if want := fmt.Sprintf("events up to %d are no longer kept", s.Journal().FirstSequence()-1); first < 2 || told != want {
 		t.Errorf("the first event is %d, and the log says %q, want %q", first, told, want)
 	}
 	must.Do(t, s.Audit().VerifyChain(context.Background()))
-	s.index.NoteDamage(ErrDamaged) // the next start fills the index again
+	s.Index().NoteDamage(storage.ErrDamaged) // the next start fills the index again
 	s.Close()
 	s = openWith(t, dir, o)
 	wantLive(t, s, secret)
@@ -54,10 +55,8 @@ func TestAuditLogHasABound(t *testing.T) {
 
 // settle makes a checkpoint and prunes, as the upkeep does, and waits until the
 // event of the pruning is durable.
-func settle(t testing.TB, s *Store) {
+func settle(t testing.TB, s *storage.Store) {
 	t.Helper()
-	m := must.Get(s.checkpoints.write(t.Context()))(t)
-	s.checkpoints.retention.Cover(m.Sequence)
-	s.checkpoints.retention.Prune()
-	must.Do(t, s.change(admin, func(t *tx) error { t.Event(Event{Action: ActionImport}); return nil }))
+	s.CheckpointWhenDue(t.Context())
+	must.Do(t, s.Record(admin, storage.Event{Action: storage.ActionImport}))
 }

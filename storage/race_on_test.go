@@ -1,5 +1,5 @@
 //go:build race
 
-package storage
+package storage_test
 
 const raceEnabled = true

@@ -1,4 +1,4 @@
-package storage
+package storage_test
 
 import (
 	"bytes"
@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/storage"
 	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
 )
@@ -21,12 +22,12 @@ import (
 const openDir = "GATEHOUSE_TEST_OPEN"
 
 func openMain(dir string) int {
-	s, err := Open(dir, Options{Log: slog.New(slog.NewTextHandler(os.Stderr, nil))})
+	s, err := storage.Open(dir, storage.Options{Log: slog.New(slog.NewTextHandler(os.Stderr, nil))})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "open:", err)
 		return 1
 	}
-	<-s.opening.Compared()
+	<-s.Opening().Compared()
 	if err := s.Close(); err != nil {
 		fmt.Fprintln(os.Stderr, "close:", err)
 		return 2
@@ -48,7 +49,7 @@ func systemStores(t *testing.T) (dirs map[string]string, tokens []Made) {
 	t.Helper()
 	made := t.TempDir()
 	c := startChild(t, made)
-	var owner UserID
+	var owner storage.UserID
 	must.Do(t, c.call("AddUser", "alice@example.com", &owner))
 	for i := range 20 {
 		var m Made
@@ -111,20 +112,20 @@ func refusedWhileOpening(t *testing.T, from, file, inject string, tokens []Made)
 	if exit < 0 || exit > 2 {
 		wrong("the process was ended")
 	}
-	for _, bad := range []string{ErrDamaged.Error(), "restore", "panic", "built again"} {
+	for _, bad := range []string{storage.ErrDamaged.Error(), "restore", "panic", "built again"} {
 		if strings.Contains(said, bad) {
 			wrong("it says %q", bad)
 		}
 	}
 	var log bytes.Buffer
-	s, err := Open(dir, Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	s, err := storage.Open(dir, storage.Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
 	if err != nil {
 		wrong("then: %v", err)
 		return
 	}
 	defer s.Close()
 	select {
-	case <-s.opening.Compared():
+	case <-s.Opening().Compared():
 	case <-time.After(patience):
 		wrong("then it hangs")
 	}
@@ -154,7 +155,7 @@ func TestFewFilesWhileOpening(t *testing.T) {
 			if limit > 200 {
 				t.Fatalf("%s: it needs more than %d files:\n%s", after, limit, said)
 			}
-			for _, bad := range []string{ErrDamaged.Error(), "restore", "panic:", "built again"} {
+			for _, bad := range []string{storage.ErrDamaged.Error(), "restore", "panic:", "built again"} {
 				if strings.Contains(said, bad) {
 					t.Errorf("%s, %d files: it says %q:\n%s", after, limit, bad, said)
 				}

@@ -1,4 +1,4 @@
-package storage
+package storage_test
 
 import (
 	"bytes"
@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/storage"
 	"gatehouse/storage/storagetest/must"
 )
 
@@ -21,7 +22,7 @@ func TestRestoredAt(t *testing.T) {
 	}
 	s.Close()
 	clock.Move(1000 * time.Hour)
-	must.Get(Restore(context.Background(), bytes.NewReader(backup.Bytes()), dir, timed(t, clock)))(t)
+	must.Get(storage.Restore(context.Background(), bytes.NewReader(backup.Bytes()), dir, timed(t, clock)))(t)
 	clock.Move(time.Hour)
 	want := clock.Milli()
 	for range 2 {

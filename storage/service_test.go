@@ -1,4 +1,4 @@
-package storage
+package storage_test
 
 import (
 	"errors"
@@ -8,24 +8,25 @@ import (
 	"strings"
 	"testing"
 
+	"gatehouse/storage"
 	"gatehouse/storage/record"
 	"gatehouse/storage/storagetest/must"
 )
 
-func addService(t testing.TB, s *Store, name, owner, successor string) User {
+func addService(t testing.TB, s *storage.Store, name, owner, successor string) storage.User {
 	t.Helper()
 	u := must.Get(s.AddService(admin, name, owner, successor, "what it is for"))(t)
 	return u
 }
 
 // answersFor returns who answers for a service account: "owner successor", - for nobody.
-func answersFor(t testing.TB, s *Store, uid string) string {
+func answersFor(t testing.TB, s *storage.Store, uid string) string {
 	t.Helper()
 	i, err := s.Service(uid, 0)
 	if err != nil {
 		return err.Error()
 	}
-	name := func(u User) string {
+	name := func(u storage.User) string {
 		if u.ID == 0 {
 			return "-"
 		}
@@ -38,7 +39,7 @@ func answersFor(t testing.TB, s *Store, uid string) string {
 }
 
 // servicesOf lists the service accounts that a person owns; "": all.
-func servicesOf(t testing.TB, s *Store, person UserID) string {
+func servicesOf(t testing.TB, s *storage.Store, person storage.UserID) string {
 	t.Helper()
 	list := must.Get(s.Services(person, 0))(t)
 	var names []string
@@ -62,33 +63,36 @@ func TestWaysToAServiceUID(t *testing.T) {
 	alice := addUser(t, s, "alice@example.com")
 	addService(t, s, "deploy", alice.UID, "")
 	n := 0
-	next := func(source string) Identity { n++; return Identity{Source: source, Subject: fmt.Sprint("subject ", n)} }
-	known := func(source string) Identity {
+	next := func(source string) storage.Identity {
+		n++
+		return storage.Identity{Source: source, Subject: fmt.Sprint("subject ", n)}
+	}
+	known := func(source string) storage.Identity {
 		id := next(source)
-		must.Get(s.LogIn(admin, Login{Identity: id, Addresses: []string{fmt.Sprintf("known%d@example.com", n)}}))(t)
+		must.Get(s.LogIn(admin, storage.Login{Identity: id, Addresses: []string{fmt.Sprintf("known%d@example.com", n)}}))(t)
 		return id
 	}
-	login := func(id Identity, addresses ...string) error {
-		_, err := s.LogIn(admin, Login{Identity: id, Addresses: addresses})
+	login := func(id storage.Identity, addresses ...string) error {
+		_, err := s.LogIn(admin, storage.Login{Identity: id, Addresses: addresses})
 		return err
 	}
 	ways := map[string]func(uid string) error{
 		"user add":    func(uid string) error { _, err := s.AddUser(admin, uid, "", "hash"); return err },
 		"user rename": func(uid string) error { return s.RenameUser(admin, alice.UID, uid) },
 		"import": func(uid string) error {
-			_, err := s.ImportUsers(admin, []User{{UID: uid, Source: SourceLocal}})
+			_, err := s.ImportUsers(admin, []storage.User{{UID: uid, Source: storage.SourceLocal}})
 			return err
 		},
-		"directory": func(uid string) error { return login(next(SourceLDAP), uid) },
+		"directory": func(uid string) error { return login(next(storage.SourceLDAP), uid) },
 		"provider":  func(uid string) error { return login(next("github"), uid) },
 		"directory, with another address": func(uid string) error {
-			return login(next(SourceLDAP), uid, fmt.Sprintf("other%d@example.com", n))
+			return login(next(storage.SourceLDAP), uid, fmt.Sprintf("other%d@example.com", n))
 		},
 		"provider, with another address": func(uid string) error { return login(next("github"), uid, fmt.Sprintf("other%d@example.com", n)) },
-		"directory, a change of address": func(uid string) error { return login(known(SourceLDAP), uid) },
+		"directory, a change of address": func(uid string) error { return login(known(storage.SourceLDAP), uid) },
 		"provider, a change of address":  func(uid string) error { return login(known("github"), uid) },
 		"directory, linked": func(uid string) error {
-			id := next(SourceLDAP)
+			id := next(storage.SourceLDAP)
 			return errors.Join(s.Link(admin, alice.UID, id), login(id, uid))
 		},
 	}
@@ -103,7 +107,7 @@ func TestWaysToAServiceUID(t *testing.T) {
 			}
 		}
 	}
-	for u, err := range s.Users(UserFilter{Order: ByName}) {
+	for u, err := range s.Users(storage.UserFilter{Order: storage.ByName}) {
 		if err != nil || u.UID != "deploy@service" && record.IsServiceUID(u.UID) {
 			t.Errorf("got %q, %v", u.UID, err)
 		}
@@ -120,13 +124,13 @@ func TestServiceHasNoWayIn(t *testing.T) {
 	s := open(t, t.TempDir())
 	alice := addUser(t, s, "alice@example.com")
 	u := addService(t, s, "deploy", alice.UID, "")
-	hub := Identity{Source: "github", Subject: "7"}
+	hub := storage.Identity{Source: "github", Subject: "7"}
 	for what, err := range map[string]error{
 		"password": s.SetPassword(admin, u.UID, "hash"), "identity": s.Link(admin, u.UID, hub),
 		"name": s.RenameUser(admin, u.UID, "x@example.com"), "service name": s.RenameUser(admin, u.UID, "other@service"),
 		"login delay": second(s.UnlockUser(admin, u.UID)),
 	} {
-		if !errors.Is(err, ErrService) {
+		if !errors.Is(err, storage.ErrService) {
 			t.Errorf("%s: got %v, want ErrService", what, err)
 		}
 	}
@@ -134,7 +138,7 @@ func TestServiceHasNoWayIn(t *testing.T) {
 		t.Errorf("got the password %q, %v", hash, err)
 	}
 	for _, name := range []string{"", "-a", "Deploy", "a.b", "a b", "a_b", "ä", "a@example.com", "a@service@service", strings.Repeat("a", 64), "a\u202e"} {
-		if _, err := s.AddService(admin, name, alice.UID, "", ""); !errors.As(err, new(*InvalidError)) {
+		if _, err := s.AddService(admin, name, alice.UID, "", ""); !errors.As(err, new(*storage.InvalidError)) {
 			t.Errorf("name %q: got %v, want an InvalidError", name, err)
 		}
 	}
@@ -145,23 +149,23 @@ func TestServiceHasNoWayIn(t *testing.T) {
 		"two lines":                  second(s.AddService(admin, "x", alice.UID, "", "a\nb")),
 		"a transfer to a service":    s.TransferService(admin, u.UID, u.UID, nil),
 	} {
-		if !errors.As(err, new(*InvalidError)) {
+		if !errors.As(err, new(*storage.InvalidError)) {
 			t.Errorf("%s: got %v, want an InvalidError", what, err)
 		}
 	}
 	for what, c := range map[string]struct{ got, want error }{
-		"no owner":           {second(s.AddService(admin, "x", "nobody@example.com", "", "")), ErrNoUser},
-		"no successor":       {second(s.AddService(admin, "x", alice.UID, "nobody@example.com", "")), ErrNoUser},
-		"twice":              {second(s.AddService(admin, "deploy", alice.UID, "", "")), ErrUserExists},
-		"transfer a person":  {s.TransferService(admin, alice.UID, alice.UID, nil), ErrNoService},
-		"remove a person":    {s.RemoveService(admin, alice.UID), ErrNoService},
-		"transfer to nobody": {s.TransferService(admin, u.UID, "nobody@example.com", nil), ErrNoUser},
+		"no owner":           {second(s.AddService(admin, "x", "nobody@example.com", "", "")), storage.ErrNoUser},
+		"no successor":       {second(s.AddService(admin, "x", alice.UID, "nobody@example.com", "")), storage.ErrNoUser},
+		"twice":              {second(s.AddService(admin, "deploy", alice.UID, "", "")), storage.ErrUserExists},
+		"transfer a person":  {s.TransferService(admin, alice.UID, alice.UID, nil), storage.ErrNoService},
+		"remove a person":    {s.RemoveService(admin, alice.UID), storage.ErrNoService},
+		"transfer to nobody": {s.TransferService(admin, u.UID, "nobody@example.com", nil), storage.ErrNoUser},
 	} {
 		if !errors.Is(c.got, c.want) {
 			t.Errorf("%s: got %v, want %v", what, c.got, c.want)
 		}
 	}
-	if got := answersFor(t, s, "x@service"); got != ErrNoService.Error() {
+	if got := answersFor(t, s, "x@service"); got != storage.ErrNoService.Error() {
 		t.Errorf("what was refused exists: %s", got)
 	}
 }
@@ -178,20 +182,20 @@ func TestOwnerLeaves(t *testing.T) {
 	two := addService(t, s, "two", alice.UID, "")
 	three := addService(t, s, "three", carol.UID, alice.UID)
 	var secrets []string
-	for _, u := range []User{one, two, three} {
+	for _, u := range []storage.User{one, two, three} {
 		_, secret := create(t, s, u)
 		secrets = append(secrets, secret)
 	}
-	want := func(s *Store, a, b, c string, owned ...string) {
+	want := func(s *storage.Store, a, b, c string, owned ...string) {
 		t.Helper()
 		for n, who := range []string{a, b, c} {
-			if got := answersFor(t, s, []User{one, two, three}[n].UID); got != who {
-				t.Errorf("%s: got %q, want %q", []User{one, two, three}[n].UID, got, who)
+			if got := answersFor(t, s, []storage.User{one, two, three}[n].UID); got != who {
+				t.Errorf("%s: got %q, want %q", []storage.User{one, two, three}[n].UID, got, who)
 			}
 			wantLive(t, s, secrets[n])
 		}
 		for n, list := range owned {
-			if got := servicesOf(t, s, []UserID{alice.ID, bob.ID, carol.ID}[n]); got != list {
+			if got := servicesOf(t, s, []storage.UserID{alice.ID, bob.ID, carol.ID}[n]); got != list {
 				t.Errorf("user %d owns %q, want %q", n, got, list)
 			}
 		}
@@ -207,11 +211,11 @@ func TestOwnerLeaves(t *testing.T) {
 	early := backupOf(t, s)
 
 	// While the owner is stopped, nothing happens.
-	must.Do(t, errors.Join(s.DisableUser(admin, alice.UID), s.EnableUser(admin, alice.UID), s.Suspend(admin, alice.ID, Suspension{Source: SourceLDAP}, "locked")))
+	must.Do(t, errors.Join(s.DisableUser(admin, alice.UID), s.EnableUser(admin, alice.UID), s.Suspend(admin, alice.ID, storage.Suspension{Source: storage.SourceLDAP}, "locked")))
 	want(s, "alice bob", "alice -", "carol alice", "one two", "", "three")
 
 	must.Do(t, s.RemoveUser(admin, alice.UID))
-	after := func(s *Store) { t.Helper(); want(s, "bob -", "- -", "carol -", "", "one", "three") }
+	after := func(s *storage.Store) { t.Helper(); want(s, "bob -", "- -", "carol -", "", "one", "three") }
 	after(s)
 	for _, e := range []string{"service.transfer one@service from alice@example.com, who is removed, to bob@example.com", "service.orphan two@service its owner alice@example.com is removed"} {
 		if n := told(t, s, e); n != 1 {
@@ -232,20 +236,20 @@ func TestOwnerLeaves(t *testing.T) {
 	after(open(t, at))
 	late := backupOf(t, s)
 	fresh := t.TempDir()
-	with := Options{KeyFile: filepath.Join(dir, "key")}
+	with := storage.Options{KeyFile: filepath.Join(dir, "key")}
 	restoreTo(t, late, fresh, with)
 	after(openWith(t, fresh, with))
 
 	// A backup of before the removal, restored over the store: the removal counts.
 	over := copyDir(t, dir)
-	restoreTo(t, early, over, Options{})
+	restoreTo(t, early, over, storage.Options{})
 	after(open(t, over))
 
 	must.Do(t, errors.Join(s.TransferService(admin, "two@service", carol.UID, nil), s.RemoveUser(admin, bob.UID)))
 	want(s, "- -", "carol -", "carol -", "", "", "three two")
 	must.Do(t, s.RemoveService(admin, "one@service"))
 	wantDead(t, s, secrets[0])
-	if got := answersFor(t, s, "one@service"); got != ErrNoService.Error() {
+	if got := answersFor(t, s, "one@service"); got != storage.ErrNoService.Error() {
 		t.Errorf("got %q", got)
 	}
 	if n := told(t, s, "service.remove one@service "); n != 1 {
@@ -259,7 +263,7 @@ func TestOwnerLeaves(t *testing.T) {
 }
 
 // told counts the events that read "action uid detail".
-func told(t testing.TB, s *Store, want string) (n int) {
+func told(t testing.TB, s *storage.Store, want string) (n int) {
 	t.Helper()
 	for e := range must.All(s.Audit().Events(t.Context(), 0))(t) {
 		if e.Action+" "+e.UID+" "+e.Detail == want {
@@ -308,14 +312,14 @@ func TestTransferService(t *testing.T) {
 func TestManyServicesOfOne(t *testing.T) {
 	s := open(t, t.TempDir())
 	alice := addUser(t, s, "alice@example.com")
-	const many = 3 * mostTold
+	const many = 3 * storage.MostTold
 	for n := range many {
 		addService(t, s, fmt.Sprint("s", n), alice.UID, "")
 	}
 	must.Do(t, s.RemoveUser(admin, alice.UID))
 	counted := 0
 	for e := range must.All(s.Audit().Events(t.Context(), 0))(t) {
-		if e.Action == ActionServiceOrphan {
+		if e.Action == storage.ActionServiceOrphan {
 			counted += max(1, e.Count)
 		}
 	}

@@ -1,4 +1,4 @@
-package storage
+package storage_test
 
 import (
 	"encoding/binary"
@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/storage"
 	"gatehouse/storage/disk"
 	"gatehouse/storage/index"
 	"gatehouse/storage/journal"
@@ -36,14 +37,11 @@ func flip(t *testing.T, file string) {
 }
 
 // stopped closes a store without time to bring its uses into Badger.
-func stopped(t *testing.T, s *Store) {
+func stopped(t *testing.T, s *storage.Store) {
 	t.Helper()
 	<-s.Counted()
 	<-s.Loaded() // otherwise a stop writes no table
-	s.stop.within = 0
-	s.uses.RLock()
-	defer s.uses.RUnlock()
-	must.Do(t, s.Close())
+	must.Do(t, s.CloseAtOnce())
 }
 
 // The next start counts the uses, of every kind, that a stop had no time to count.
@@ -53,18 +51,18 @@ func TestStopLeavesUses(t *testing.T) {
 	opts := timed(t, clock)
 	s := openWith(t, dir, opts)
 	u := addUser(t, s, "alice@example.com")
-	models, secrets := map[ID]*useModel{}, map[ID]string{}
-	token := func() ID {
+	models, secrets := map[storage.ID]*useModel{}, map[storage.ID]string{}
+	token := func() storage.ID {
 		id, secret := create(t, s, u)
 		models[id], secrets[id] = new(useModel), secret
 		return id
 	}
-	use := func(id ID, from Origin) {
+	use := func(id storage.ID, from storage.Origin) {
 		t.Helper()
 		must.Get(s.Authenticate(secrets[id], from))(t)
 		models[id].use(clock.Milli(), from)
 	}
-	other := Origin{Address: netip.MustParseAddr("2001:db8::1"), Agent: "other"}
+	other := storage.Origin{Address: netip.MustParseAddr("2001:db8::1"), Agent: "other"}
 	once, twice, days, gone, unused, nowhere := token(), token(), token(), token(), token(), token()
 	clock.Move(time.Second)
 	use(once, home)
@@ -74,7 +72,7 @@ func TestStopLeavesUses(t *testing.T) {
 	clock.Move(48 * time.Hour)
 	use(days, home)
 	use(gone, home)
-	use(nowhere, Origin{})
+	use(nowhere, storage.Origin{})
 	models[nowhere].seen = nil
 	must.Get(s.RevokeTokens(admin, gone))(t)
 	check := func(when string) {
@@ -102,7 +100,7 @@ func TestStopLeavesUses(t *testing.T) {
 	stopped(t, s)
 	s = openWith(t, dir, opts)
 	<-s.Counted()
-	must.Do(t, s.upkeep.flush(t.Context()))
+	must.Do(t, s.Flush(t.Context()))
 	check("after a flush")
 	s = reopened(t, s, dir, opts)
 	check("at the end")
@@ -115,9 +113,9 @@ func TestUseBeforeRecovery(t *testing.T) {
 	must.Get(s.Authenticate(live, home))(t)
 	stopped(t, s)
 	s, let := held(t, dir, opts)
-	b := must.Get(s.Authenticate(live, Origin{Address: netip.MustParseAddr("192.0.2.9"), Agent: "early"}))(t)
+	b := must.Get(s.Authenticate(live, storage.Origin{Address: netip.MustParseAddr("192.0.2.9"), Agent: "early"}))(t)
 	for slice := range uses.Slices {
-		s.upkeep.tick(t.Context(), slice)
+		must.Do(t, s.Uses().Save(slice))
 	}
 	let()
 	<-s.Counted()
@@ -138,24 +136,24 @@ func TestUseBeforeRecovery(t *testing.T) {
 // file the segment that it had not counted.
 func TestStopLeavesUsesOnce(t *testing.T) {
 	storagetest.Slow(t)
-	for name, change := range map[string]func(t *testing.T, s *Store){
-		"a shard that does not verify": func(t *testing.T, s *Store) { flip(t, s.path("table")) },
-		"another segment": func(t *testing.T, s *Store) {
-			must.Do(t, disk.WriteFile(filepath.Join(s.path("uses"), "0000000000000001"), nil))
+	for name, change := range map[string]func(t *testing.T, s *storage.Store){
+		"a shard that does not verify": func(t *testing.T, s *storage.Store) { flip(t, path(s, "table")) },
+		"another segment": func(t *testing.T, s *storage.Store) {
+			must.Do(t, disk.WriteFile(filepath.Join(path(s, "uses"), "0000000000000001"), nil))
 		},
-		"a table of an earlier version": func(t *testing.T, s *Store) {
-			segments, err := filepath.Glob(filepath.Join(s.path("uses"), "*"))
+		"a table of an earlier version": func(t *testing.T, s *storage.Store) {
+			segments, err := filepath.Glob(filepath.Join(path(s, "uses"), "*"))
 			if err != nil || len(segments) != 1 {
 				t.Fatalf("got segments %v, %v, want one", segments, err)
 			}
 			segment := must.Get(strconv.ParseUint(filepath.Base(segments[0]), 16, 64))(t)
-			b := must.Get(os.ReadFile(s.path("table")))(t)
-			head := must.Get(s.seals.Open([]byte("T head"), b[:table.HeadSize]))(t)
+			b := must.Get(os.ReadFile(path(s, "table")))(t)
+			head := must.Get(s.Opening().Seals.Open([]byte("T head"), b[:table.HeadSize]))(t)
 			named := len("GATEHOUSE TABLE 3\n") + journal.PositionSize + 8
 			binary.BigEndian.PutUint64(head[named:], segment-1) // the run
 			binary.BigEndian.PutUint64(head[named+8:], segment)
-			b = append(s.seals.Seal([]byte("T head"), head), b[table.HeadSize:]...)
-			must.Do(t, os.WriteFile(s.path("table"), b, 0o600))
+			b = append(s.Opening().Seals.Seal([]byte("T head"), head), b[table.HeadSize:]...)
+			must.Do(t, os.WriteFile(path(s, "table"), b, 0o600))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -191,11 +189,11 @@ func TestStopLeavesDamagedUses(t *testing.T) {
 	s = openWith(t, dir, opts)
 	<-s.Counted()
 	tok, err := s.Token(b.ID)
-	if err != nil || tok.Usage.Uses != 1 || tok.LastUsed != s.clock.Now() {
-		t.Errorf("got %d uses, the last at %d, %v, want 1, and the last at %d", tok.Usage.Uses, tok.LastUsed, err, s.clock.Now())
+	if err != nil || tok.Usage.Uses != 1 || tok.LastUsed != s.Opening().Clock.Now() {
+		t.Errorf("got %d uses, the last at %d, %v, want 1, and the last at %d", tok.Usage.Uses, tok.LastUsed, err, s.Opening().Clock.Now())
 	}
 	wantLive(t, s, live)
-	must.Do(t, s.upkeep.flush(t.Context()))
+	must.Do(t, s.Flush(t.Context()))
 	if tok, err := s.Token(b.ID); err != nil || tok.Usage.Uses != 2 {
 		t.Errorf("in use: got %d uses, %v, want 2", tok.Usage.Uses, err)
 	}
@@ -207,12 +205,12 @@ func TestStopLeavesUsesUnloadable(t *testing.T) {
 	dir, opts, live, _ := left(t)
 	s := openWith(t, dir, opts)
 	b := must.Get(s.Authenticate(live, home))(t)
-	must.Do(t, s.upkeep.flush(t.Context()))
+	must.Do(t, s.Flush(t.Context()))
 	must.Get(s.Authenticate(live, home))(t)
-	must.Do(t, s.index.Write(1, func(u *index.Update) error { return u.Hint(record.TokenKey(b.ID), []byte("no token"), 0) }))
+	must.Do(t, s.Index().Write(1, func(u *index.Update) error { return u.Hint(record.TokenKey(b.ID), []byte("no token"), 0) }))
 	stopped(t, s)
 	flip(t, filepath.Join(dir, "store", "table"))
-	s = must.Get(Open(dir, opts))(t)
+	s = must.Get(storage.Open(dir, opts))(t)
 	defer s.Close()
 	if _, err := s.Snapshot(t.Context(), io.Discard); err != nil {
 		t.Errorf("a snapshot: %v", err)
@@ -227,7 +225,7 @@ func TestStopDuringABackup(t *testing.T) {
 	wantLive(t, s, live)
 	<-s.Counted()
 	u := must.Get(s.User("alice@example.com"))(t)
-	spec := TokenSpec{}
+	spec := storage.TokenSpec{}
 	for n := range 32 { // enough tokens to exceed the buffer of a backup
 		spec.Scopes = append(spec.Scopes, fmt.Sprintf("%064d", n))
 	}
@@ -243,10 +241,10 @@ func TestStopDuringABackup(t *testing.T) {
 	must.Get(io.ReadFull(read, make([]byte, 1)))(t) // the backup is in progress
 	closed := make(chan error, 1)
 	go func() { closed <- s.Close() }()
-	<-s.closing
+	<-s.Opening().Closing
 	go io.Copy(io.Discard, read)
-	if err := <-backup; !errors.Is(err, ErrClosed) {
-		t.Errorf("got %v, want %v", err, ErrClosed)
+	if err := <-backup; !errors.Is(err, storage.ErrClosed) {
+		t.Errorf("got %v, want %v", err, storage.ErrClosed)
 	}
 	must.Do(t, <-closed)
 }

@@ -1,4 +1,4 @@
-package storage
+package storage_test
 
 import (
 	"bytes"
@@ -12,13 +12,15 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/storage"
+	"gatehouse/storage/read"
 	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
 )
 
 var (
-	admin = Actor{Name: "root"}
-	home  = Origin{Address: netip.MustParseAddr("192.0.2.7"), Agent: "curl/8"}
+	admin = storage.Actor{Name: "root"}
+	home  = storage.Origin{Address: netip.MustParseAddr("192.0.2.7"), Agent: "curl/8"}
 )
 
 // patience is how long a test waits for something that must happen. If it has
@@ -26,35 +28,46 @@ var (
 const patience = 10 * time.Minute
 
 // open opens a store that is closed when the test ends.
-func open(t testing.TB, dir string) *Store {
+func open(t testing.TB, dir string) *storage.Store {
 	t.Helper()
-	return openWith(t, dir, Options{Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	return openWith(t, dir, storage.Options{Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 }
 
-func addUser(t testing.TB, s *Store, uid string) User {
+func addUser(t testing.TB, s *storage.Store, uid string) storage.User {
 	t.Helper()
-	u := must.Get(s.AddUser(admin, uid, "", "hash of "+PasswordHash(uid)))(t)
+	u := must.Get(s.AddUser(admin, uid, "", "hash of "+storage.PasswordHash(uid)))(t)
 	return u
 }
 
-func create(t testing.TB, s *Store, u User) (ID, string) {
+func create(t testing.TB, s *storage.Store, u storage.User) (storage.ID, string) {
 	t.Helper()
-	tok, secret := must.Get2(s.CreateToken(admin, u.ID, TokenSpec{Name: "test"}))(t)
+	tok, secret := must.Get2(s.CreateToken(admin, u.ID, storage.TokenSpec{Name: "test"}))(t)
 	return tok.ID, secret.Reveal()
 }
 
-func wantLive(t testing.TB, s *Store, secret string) {
+func wantLive(t testing.TB, s *storage.Store, secret string) {
 	t.Helper()
 	if _, err := s.Authenticate(secret, home); err != nil {
 		t.Errorf("token %s: got %v, want it live", secret[:28], err)
 	}
 }
 
-func wantDead(t testing.TB, s *Store, secret string) {
+func wantDead(t testing.TB, s *storage.Store, secret string) {
 	t.Helper()
-	if _, err := s.Authenticate(secret, home); !errors.Is(err, ErrRefused) {
+	if _, err := s.Authenticate(secret, home); !errors.Is(err, storage.ErrRefused) {
 		t.Errorf("token %s: got %v, want it refused", secret[:28], err)
 	}
+}
+
+// path returns the path of one of the store's files.
+func path(s *storage.Store, name string) string { return filepath.Join(s.Dir(), "store", name) }
+
+// view runs fn on the records of the index.
+func view(t testing.TB, s *storage.Store, fn func(rd *read.Reader)) {
+	t.Helper()
+	v, end := must.Get2(s.Index().Begin())(t)
+	defer end()
+	fn(s.Reads().At(v))
 }
 
 // copyDir copies a store as a kill of its process would leave it.
@@ -105,7 +118,7 @@ func TestLifeOfAToken(t *testing.T) {
 				must.Do(t, os.WriteFile(filepath.Join(at, "store", "index", "MANIFEST"), []byte("rot"), 0o600))
 			case "index and checkpoint":
 				again := open(t, at)
-				must.Get(again.checkpoints.write(context.Background()))(t)
+				must.Get(again.Checkpoint(context.Background()))(t)
 				again.Close()
 				os.RemoveAll(filepath.Join(at, "store", "index"))
 			}
@@ -144,10 +157,10 @@ func TestRestoreOfADamagedBackup(t *testing.T) {
 				bad := bytes.Clone(b)
 				bad[n] ^= 0x10
 				for what, bad := range map[string][]byte{"flipped": bad, "and what follows cut off": b[:n]} {
-					if _, err := Restore(t.Context(), bytes.NewReader(bad), to, Options{}); err == nil {
+					if _, err := storage.Restore(t.Context(), bytes.NewReader(bad), to, storage.Options{}); err == nil {
 						t.Errorf("byte %d %s: restored", n, what)
 					}
-					if has, err := HasData(to); has || err != nil {
+					if has, err := storage.HasData(to); has || err != nil {
 						t.Errorf("byte %d %s: something was left behind, %v", n, what, err)
 					}
 				}
@@ -166,16 +179,16 @@ func TestEvents(t *testing.T) {
 	u := addUser(t, s, "alice@example.com")
 	id, _ := create(t, s, u)
 	must.Do(t, s.RenameToken(admin, id, "ci"))
-	must.Get2(s.RotateToken(admin, id, 0, ByUser))(t)
-	must.Get(s.RevokeTokens(Actor{Name: "alice@example.com", Address: "192.0.2.1"}, id))(t)
-	want := []Event{
-		{Actor: "root", Action: ActionUserAdd, UID: "alice@example.com"},
-		{Actor: "root", Action: ActionTokenCreate, UID: "alice@example.com", Token: id.String()},
-		{Actor: "root", Action: ActionTokenRename, UID: "alice@example.com", Token: id.String(), Detail: "ci"},
-		{Actor: "root", Action: ActionTokenRotate, UID: "alice@example.com", Token: id.String()},
-		{Actor: "alice@example.com", Address: "192.0.2.1", Action: ActionTokenRevoke, UID: "alice@example.com", Token: id.String()},
+	must.Get2(s.RotateToken(admin, id, 0, storage.ByUser))(t)
+	must.Get(s.RevokeTokens(storage.Actor{Name: "alice@example.com", Address: "192.0.2.1"}, id))(t)
+	want := []storage.Event{
+		{Actor: "root", Action: storage.ActionUserAdd, UID: "alice@example.com"},
+		{Actor: "root", Action: storage.ActionTokenCreate, UID: "alice@example.com", Token: id.String()},
+		{Actor: "root", Action: storage.ActionTokenRename, UID: "alice@example.com", Token: id.String(), Detail: "ci"},
+		{Actor: "root", Action: storage.ActionTokenRotate, UID: "alice@example.com", Token: id.String()},
+		{Actor: "alice@example.com", Address: "192.0.2.1", Action: storage.ActionTokenRevoke, UID: "alice@example.com", Token: id.String()},
 	}
-	var got []Event
+	var got []storage.Event
 	for e := range must.All(s.Audit().Events(context.Background(), 0))(t) {
 		if time.Since(time.UnixMilli(e.Time)).Abs() > time.Hour || e.Sequence == 0 {
 			t.Errorf("%+v has no time or sequence", e)

@@ -1,4 +1,4 @@
-package storage
+package storage_test
 
 import (
 	"bytes"
@@ -23,7 +23,7 @@ func TestCheckpointOutOfOrder(t *testing.T) {
 	_, live := create(t, s, u)
 	dead, secret := create(t, s, u)
 	must.Get(s.RevokeTokens(admin, dead))(t)
-	must.Get(s.checkpoints.write(t.Context()))(t)
+	must.Get(s.Checkpoint(t.Context()))(t)
 	s.Close()
 	good := must.Get(os.ReadFile(filepath.Join(dir, "store", "checkpoint")))(t)
 	for name, spoil := range map[string]func([]record.Op) []record.Op{
@@ -36,7 +36,7 @@ func TestCheckpointOutOfOrder(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			at := copyDir(t, dir)
 			must.Do(t, os.RemoveAll(filepath.Join(at, "store", "index")))
-			put(t, filepath.Join(at, "store", "checkpoint"), rewrite(t, good, s.checkpoints.file.Key, spoil), 0o600)
+			put(t, filepath.Join(at, "store", "checkpoint"), rewrite(t, good, s.CheckpointFile().Key, spoil), 0o600)
 			s := open(t, at)
 			wantLive(t, s, live)
 			wantDead(t, s, secret)

@@ -1,4 +1,4 @@
-package storage
+package storage_test
 
 import (
 	"errors"
@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/storage"
 	"gatehouse/storage/read"
 	"gatehouse/storage/record"
 	"gatehouse/storage/storagetest"
@@ -22,12 +23,12 @@ import (
 
 // spent is a token that was created, used and revoked.
 type spent struct {
-	id     ID
+	id     storage.ID
 	secret string
 }
 
 // spend makes, uses and revokes tokens of a user, one after the other.
-func spend(t *testing.T, s *Store, c *storagetest.Clock, u User, n int) (list []spent) {
+func spend(t *testing.T, s *storage.Store, c *storagetest.Clock, u storage.User, n int) (list []spent) {
 	t.Helper()
 	for range n {
 		id, secret := create(t, s, u)
@@ -40,18 +41,15 @@ func spend(t *testing.T, s *Store, c *storagetest.Clock, u User, n int) (list []
 }
 
 // keysOf returns the kinds of records that the index has for a token.
-func keysOf(t *testing.T, s *Store, v Token) (kinds string) {
+func keysOf(t *testing.T, s *storage.Store, v storage.Token) (kinds string) {
 	t.Helper()
-	must.Do(t, s.view(func(rd *read.Reader) error {
+	view(t, s, func(rd *read.Reader) {
 		for _, k := range [][]byte{record.TokenKey(v.ID), record.UsageKey(v.ID), v.OwnedKey(), record.TokenEndKey(v.ID)} {
-			if _, ok, err := rd.Stored(k); err != nil {
-				return err
-			} else if ok {
+			if _, ok := must.Get2(rd.Stored(k))(t); ok {
 				kinds += string(k[:1])
 			}
 		}
-		return nil
-	}))
+	})
 	return kinds
 }
 
@@ -69,12 +67,12 @@ func TestRevokedAreDropped(t *testing.T) {
 	kept, keptSecret := create(t, s, u)
 	must.Get(s.RevokeTokens(admin, early))(t)
 	wantLive(t, s, oldSecret)
-	list := spend(t, s, c, u, KeepRevoked-1)
+	list := spend(t, s, c, u, storage.KeepRevoked-1)
 	must.Get(s.RevokeTokens(admin, old))(t) // created before all others, and revoked after them
 	gone := spent{early, earlySecret}
 	first := must.Get(s.Token(early))(t)
-	must.Do(t, s.surplus.DropOf(u.ID))
-	want := []ID{kept}
+	must.Do(t, s.Surplus().DropOf(u.ID))
+	want := []storage.ID{kept}
 	want = append(want, old)
 	for _, v := range list {
 		want = append(want, v.id)
@@ -83,32 +81,32 @@ func TestRevokedAreDropped(t *testing.T) {
 		t.Helper()
 		got, err := allTokensOf(s, u.ID)
 		if err != nil || !slices.Equal(idsOf(got), want) {
-			t.Errorf("%s: got %d tokens, %v, want the one that lives and the %d revoked last", when, len(got), err, KeepRevoked)
+			t.Errorf("%s: got %d tokens, %v, want the one that lives and the %d revoked last", when, len(got), err, storage.KeepRevoked)
 		}
 		wantDead(t, s, gone.secret)
 		wantDead(t, s, oldSecret)
 		wantLive(t, s, keptSecret)
-		if _, err := s.Token(gone.id); !errors.Is(err, ErrNoToken) {
+		if _, err := s.Token(gone.id); !errors.Is(err, storage.ErrNoToken) {
 			t.Errorf("%s: got %v, want no such token", when, err)
 		}
-		if _, err := s.FindToken(gone.id.String()); !errors.Is(err, ErrNoToken) {
+		if _, err := s.FindToken(gone.id.String()); !errors.Is(err, storage.ErrNoToken) {
 			t.Errorf("%s: got %v, want no such token", when, err)
 		}
 		if yes, err := s.WasRevoked(gone.id); !yes || err != nil {
 			t.Errorf("%s: it is not known to be revoked: %v", when, err)
 		}
-		if _, err := s.RevokeTokens(admin, gone.id); !errors.Is(err, ErrNoToken) {
+		if _, err := s.RevokeTokens(admin, gone.id); !errors.Is(err, storage.ErrNoToken) {
 			t.Errorf("%s: revoked again: got %v", when, err)
 		}
 		if got := keysOf(t, s, first); got != "e" {
 			t.Errorf("%s: the index has records %q of it, want its end alone", when, got)
 		}
-		if err := s.index.Compare(); err != nil {
+		if err := s.Index().Compare(); err != nil {
 			t.Error(when, err)
 		}
 	}
 	check("at once")
-	must.Do(t, s.upkeep.flush(t.Context()))
+	must.Do(t, s.Flush(t.Context()))
 	check("when the uses are written")
 	must.Do(t, s.Close())
 	s = openWith(t, dir, timed(t, c))
@@ -118,7 +116,7 @@ func TestRevokedAreDropped(t *testing.T) {
 	s = openWith(t, dir, timed(t, c))
 	check("from the journal")
 	must.Do(t, s.Close())
-	restoreTo(t, backup, dir, Options{})
+	restoreTo(t, backup, dir, storage.Options{})
 	s = openWith(t, dir, timed(t, c))
 	for _, secret := range []string{gone.secret, oldSecret, list[0].secret} {
 		wantDead(t, s, secret)
@@ -133,9 +131,9 @@ func TestUsesOfDropped(t *testing.T) {
 	u := addUser(t, s, "alice@example.com")
 	gone := spend(t, s, c, u, 1)[0]
 	v := must.Get(s.Token(gone.id))(t)
-	must.Do(t, s.dropRecords([]surplus.Token{{At: v.Revoked, ID: v.ID}}))
-	s.table.Touch(v.ID, 0, c.Milli(), home)
-	must.Do(t, s.upkeep.flush(t.Context()))
+	must.Do(t, s.DropRecords(surplus.Token{At: v.Revoked, ID: v.ID}))
+	s.Table().Touch(v.ID, 0, c.Milli(), home)
+	must.Do(t, s.Flush(t.Context()))
 	if got := keysOf(t, s, v); got != "e" {
 		t.Errorf("the index has records %q of it, want its end alone", got)
 	}
@@ -149,27 +147,27 @@ func TestSurplusIsFound(t *testing.T) {
 	dir := t.TempDir()
 	s := openWith(t, dir, timed(t, c))
 	alice, bob := addUser(t, s, "alice@example.com"), addUser(t, s, "bob@example.com")
-	few := func(u User) {
+	few := func(u storage.User) {
 		t.Helper()
 		for {
 			list := must.Get(allTokensOf(s, u.ID))(t)
-			if len(list) < 2*KeepRevoked {
+			if len(list) < 2*storage.KeepRevoked {
 				return
 			}
 			time.Sleep(time.Millisecond)
 		}
 	}
 	for range 2 {
-		spend(t, s, c, alice, KeepRevoked-1)
+		spend(t, s, c, alice, storage.KeepRevoked-1)
 		must.Do(t, s.Close())
 		s = openWith(t, dir, timed(t, c))
 	}
 	spend(t, s, c, alice, 5)
 	list, err := allTokensOf(s, alice.ID)
-	if err != nil || len(list) != 2*KeepRevoked+3 {
-		t.Fatalf("got %d tokens, %v, want %d", len(list), err, 2*KeepRevoked+3)
+	if err != nil || len(list) != 2*storage.KeepRevoked+3 {
+		t.Fatalf("got %d tokens, %v, want %d", len(list), err, 2*storage.KeepRevoked+3)
 	}
-	spend(t, s, c, bob, 2*KeepRevoked)
+	spend(t, s, c, bob, 2*storage.KeepRevoked)
 	few(bob)
 	must.Get(s.Snapshot(t.Context(), io.Discard))(t)
 	few(alice)
@@ -184,16 +182,17 @@ func TestSurplusIsFound(t *testing.T) {
 func BenchmarkCycles(b *testing.B) {
 	const users, clients = 50, 128
 	dir := b.TempDir()
-	s := openWith(b, dir, Options{MostEvents: 64 << 20, Segment: 4 << 20})
-	var owners []UserID
+	s := openWith(b, dir, storage.Options{MostEvents: 64 << 20, Segment: 4 << 20})
+	var owners []storage.UserID
 	for n := range users {
 		owners = append(owners, addUser(b, s, "user"+strconv.Itoa(n)+"@example.com").ID)
 	}
 	for n := range 10_000 { // the live tokens
 		if n%100 == 0 {
-			var list []Imported
+			var list []storage.Imported
+			now := time.Now().UnixMilli()
 			for range 100 {
-				list = append(list, Imported{Owner: owners[n/100%users], Name: "lives", Created: s.clock.Now(), LastUsed: s.clock.Now()})
+				list = append(list, storage.Imported{Owner: owners[n/100%users], Name: "lives", Created: now, LastUsed: now})
 			}
 			must.Get(s.ImportTokens(admin, list))(b)
 		}
@@ -204,7 +203,7 @@ func BenchmarkCycles(b *testing.B) {
 	for range clients {
 		all.Go(func() {
 			for n := next.Add(1); n <= int64(b.N); n = next.Add(1) {
-				v, secret, err := s.CreateToken(admin, owners[n%users], TokenSpec{Name: "nightly"})
+				v, secret, err := s.CreateToken(admin, owners[n%users], storage.TokenSpec{Name: "nightly"})
 				if err == nil {
 					_, err = s.Authenticate(secret.Reveal(), home)
 				}
@@ -221,7 +220,7 @@ func BenchmarkCycles(b *testing.B) {
 	all.Wait()
 	b.StopTimer()
 	must.Do(b, s.Close())
-	s = openWith(b, dir, Options{MostEvents: 64 << 20, Segment: 4 << 20})
+	s = openWith(b, dir, storage.Options{MostEvents: 64 << 20, Segment: 4 << 20})
 	file := filepath.Join(b.TempDir(), "backup")
 	f := must.Get(os.Create(file))(b)
 	defer f.Close()
@@ -231,8 +230,8 @@ func BenchmarkCycles(b *testing.B) {
 	fresh := b.TempDir()
 	must.Do(b, os.WriteFile(filepath.Join(fresh, "key"), key, 0o600))
 	must.Get(f.Seek(0, io.SeekStart))(b)
-	must.Get(Restore(b.Context(), f, fresh, Options{}))(b)
-	r := openWith(b, fresh, Options{})
+	must.Get(storage.Restore(b.Context(), f, fresh, storage.Options{}))(b)
+	r := openWith(b, fresh, storage.Options{})
 	must.Do(b, r.Opened(b.Context()))
 	<-r.Loaded()
 	must.Do(b, r.Close())

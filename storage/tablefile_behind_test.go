@@ -1,4 +1,4 @@
-package storage
+package storage_test
 
 import (
 	"context"
@@ -11,10 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/storage"
 	"gatehouse/storage/disk"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
-	"gatehouse/storage/sealed"
 	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
 	"gatehouse/storage/table"
@@ -23,34 +23,34 @@ import (
 // known is what a table says about a token, except its last use.
 type known struct {
 	generation, flags byte
-	owner             UserID
-	state             UserState
+	owner             storage.UserID
+	state             storage.UserState
 }
 
-func tableOf(s *Store) map[ID]known {
-	all := map[ID]known{}
-	s.table.Each(func(e table.Entry) {
-		o := s.table.Owners.At(e.Owner)
+func tableOf(s *storage.Store) map[storage.ID]known {
+	all := map[storage.ID]known{}
+	s.Table().Each(func(e table.Entry) {
+		o := s.Table().Owners.At(e.Owner)
 		all[e.ID] = known{e.Generation, e.Flags, o.ID, o.State}
 	})
 	return all
 }
 
-func usesOf(s *Store) map[ID]record.LastUse {
-	all := map[ID]record.LastUse{}
-	s.table.Each(func(e table.Entry) { all[e.ID] = e.Used })
+func usesOf(s *storage.Store) map[storage.ID]record.LastUse {
+	all := map[storage.ID]record.LastUse{}
+	s.Table().Each(func(e table.Entry) { all[e.ID] = e.Used })
 	return all
 }
 
 // wantTable compares the table of a start after a kill, early and when it is
 // complete, with the records.
-func wantTable(t *testing.T, dir string, opts Options) {
+func wantTable(t *testing.T, dir string, opts storage.Options) {
 	t.Helper()
 	slow := openWith(t, copyDir(t, dir), opts)
 	<-slow.Counted()
 	opts.Early = true
 	s, let := held(t, dir, opts)
-	if s.opening.Exact {
+	if s.Opening().Exact {
 		t.Fatal("it did not start from a table that is behind")
 	}
 	want := tableOf(slow)
@@ -65,12 +65,12 @@ func wantTable(t *testing.T, dir string, opts Options) {
 			t.Errorf("token %s: got %d as its last use, want %d", id, got[id], want)
 		}
 	}
-	if err := s.index.Compare(); err != nil {
+	if err := s.Index().Compare(); err != nil {
 		t.Error(err)
 	}
 }
 
-func sameTable(t *testing.T, when string, got, want map[ID]known) {
+func sameTable(t *testing.T, when string, got, want map[storage.ID]known) {
 	t.Helper()
 	for id, v := range want {
 		if g, ok := got[id]; !ok || g != v {
@@ -102,29 +102,29 @@ func TestBehind(t *testing.T) {
 	dave := addUser(t, s, "dave@example.com")
 	_, young := create(t, s, dave)
 	_, late := create(t, s, carol)
-	narrow, secret := must.Get2(s.CreateToken(admin, alice.ID, TokenSpec{Scopes: []string{"read"}}))(t)
-	_, after, err := s.RotateToken(admin, turned, 0, ByUser)
+	narrow, secret := must.Get2(s.CreateToken(admin, alice.ID, storage.TokenSpec{Scopes: []string{"read"}}))(t)
+	_, after, err := s.RotateToken(admin, turned, 0, storage.ByUser)
 	if err == nil {
 		_, err = s.RevokeTokens(admin, gone)
 	}
 	must.Do(t, errors.Join(err, s.DisableUser(admin, bob.UID), s.RemoveUser(admin, carol.UID)))
 	clock.Move(time.Hour)
 	wantLive(t, s, live)
-	must.Do(t, s.uses.SaveAll())
+	must.Do(t, s.Uses().SaveAll())
 	at, lastUsed := copyDir(t, dir), clock.Milli()
 	wantTable(t, copyDir(t, at), opts)
 
 	opts.Early = true
 	s, let := held(t, at, opts)
 	for _, text := range []string{live, young, after.Reveal()} {
-		if _, _, err := s.verifier.Verify(text, home.Address); err != nil {
+		if _, err := s.Authenticate(text, home); err != nil {
 			t.Errorf("token %s: got %v before the index is open", text[:28], err)
 		}
 	}
 	for _, text := range []string{dead, before, sleeping, orphan, late} {
 		wantDead(t, s, text)
 	}
-	if e, ok, _ := s.table.Get(narrow.ID); !ok || e.Flags != record.FlagLimited {
+	if e, ok, _ := s.Table().Get(narrow.ID); !ok || e.Flags != record.FlagLimited {
 		t.Errorf("a token with a scope: got %+v, %t", e, ok)
 	}
 	go let()
@@ -149,19 +149,19 @@ func TestBehindUses(t *testing.T) {
 	<-s.Loaded()
 	must.Do(t, s.Close())
 	s = openWith(t, dir, opts)
-	s.uses.RLock() // the use stays in its log
-	defer s.uses.RUnlock()
+	s.Uses().RLock() // the use stays in its log
+	defer s.Uses().RUnlock()
 	clock.Move(time.Hour)
 	must.Get(s.Authenticate(live, home))(t)
-	must.Do(t, s.uses.SaveAll())
+	must.Do(t, s.Uses().SaveAll())
 	at, lastUsed := copyDir(t, dir), clock.Milli()
 	clock.Move(time.Hour)
 	opts.Early = true
 	s, let := held(t, at, opts)
 	go let()
 	wantUsed(t, s, id, lastUsed)
-	idle := TokenFilter{IdleSince: lastUsed - 1}
-	if n, err := s.RevokeMatching(admin, idle, []ID{id}, nil); n != 0 || err != nil {
+	idle := storage.TokenFilter{IdleSince: lastUsed - 1}
+	if n, err := s.RevokeMatching(admin, idle, []storage.ID{id}, nil); n != 0 || err != nil {
 		t.Errorf("%d tokens were idle, %v, want none", n, err)
 	}
 	wantLive(t, s, live)
@@ -174,7 +174,7 @@ func TestBehindMeanwhile(t *testing.T) {
 	dir := t.TempDir()
 	opts := timed(t, newClock())
 	s := openWith(t, dir, opts)
-	<-s.opening.Compared()
+	<-s.Opening().Compared()
 	stop := make(chan struct{})
 	var workers sync.WaitGroup
 	for w := range 4 {
@@ -182,7 +182,7 @@ func TestBehindMeanwhile(t *testing.T) {
 	}
 	for range 5 {
 		time.Sleep(20 * time.Millisecond) // at least: more changes happen
-		must.Do(t, s.checkpoints.writeTable(sealed.Moment{Position: *s.table.Position()}))
+		must.Get(s.Checkpoint(t.Context()))(t)
 		wantTable(t, copyDir(t, dir), opts)
 	}
 	close(stop)
@@ -191,13 +191,13 @@ func TestBehindMeanwhile(t *testing.T) {
 
 // changeAtRandom creates users and tokens, and applies every kind of change to
 // them.
-func changeAtRandom(t *testing.T, s *Store, worker int, stop <-chan struct{}) {
+func changeAtRandom(t *testing.T, s *storage.Store, worker int, stop <-chan struct{}) {
 	r := rand.New(rand.NewPCG(uint64(worker), 7))
 	type held struct {
-		id     ID
+		id     storage.ID
 		secret string
 	}
-	var user User
+	var user storage.User
 	var tokens []held
 	for n := 0; !disk.IsClosed(stop); n++ {
 		var err error
@@ -214,12 +214,12 @@ func changeAtRandom(t *testing.T, s *Store, worker int, stop <-chan struct{}) {
 		case what == 1:
 			err = errors.Join(s.DisableUser(admin, user.UID), s.EnableUser(admin, user.UID))
 		case what < 6 || len(tokens) == 0:
-			spec := TokenSpec{Name: "test"}
+			spec := storage.TokenSpec{Name: "test"}
 			if what == 2 {
 				spec.Scopes = []string{"read"}
 			}
-			var v Token
-			var secret Secret
+			var v storage.Token
+			var secret storage.Secret
 			if v, secret, err = s.CreateToken(admin, user.ID, spec); err == nil {
 				tokens = append(tokens, held{v.ID, secret.Reveal()})
 			}
@@ -229,8 +229,8 @@ func changeAtRandom(t *testing.T, s *Store, worker int, stop <-chan struct{}) {
 			tokens = append(tokens[:i], tokens[i+1:]...)
 		case what == 8:
 			i := r.IntN(len(tokens))
-			var secret Secret
-			if _, secret, err = s.RotateToken(admin, tokens[i].id, time.Duration(r.IntN(2))*time.Hour, ByUser); err == nil {
+			var secret storage.Secret
+			if _, secret, err = s.RotateToken(admin, tokens[i].id, time.Duration(r.IntN(2))*time.Hour, storage.ByUser); err == nil {
 				tokens[i].secret = secret.Reveal()
 			}
 		default:
@@ -258,8 +258,8 @@ func TestBehindNot(t *testing.T) {
 	older := copyDir(t, dir)
 	gone, dead := create(t, s, alice)
 	must.Get(s.RevokeTokens(admin, gone))(t)
-	<-s.opening.Compared()
-	must.Do(t, s.checkpoints.writeTable(sealed.Moment{Position: *s.table.Position()}))
+	<-s.Opening().Compared()
+	must.Get(s.Checkpoint(t.Context()))(t)
 	newer := copyDir(t, dir)
 	opts.Early = true
 	for name, harm := range map[string]func(file string) error{
@@ -271,7 +271,7 @@ func TestBehindNot(t *testing.T) {
 			at := copyDir(t, newer)
 			must.Do(t, harm(filepath.Join(at, "store", "table")))
 			s := openWith(t, at, opts)
-			if s.opening.Early {
+			if s.Opening().Early {
 				t.Error("it was opened early")
 			}
 			wantLive(t, s, live)
@@ -293,8 +293,8 @@ func TestBehindNot(t *testing.T) {
 	t.Run("of a later moment", func(t *testing.T) {
 		table := must.Get(os.ReadFile(filepath.Join(newer, "store", "table")))(t)
 		must.Do(t, os.WriteFile(filepath.Join(older, "store", "table"), table, 0o600))
-		if s, err := Open(older, opts); !errors.Is(err, ErrDamaged) {
-			t.Errorf("got %v, want %v", err, ErrDamaged)
+		if s, err := storage.Open(older, opts); !errors.Is(err, storage.ErrDamaged) {
+			t.Errorf("got %v, want %v", err, storage.ErrDamaged)
 			s.Close()
 		}
 	})

@@ -1,4 +1,4 @@
-package storage
+package storage_test
 
 import (
 	"math/rand/v2"
@@ -45,8 +45,8 @@ func TestTableFile(t *testing.T) {
 				os.Remove(file)
 			}
 			s := openWith(t, at, timed(t, clock))
-			if (s.opening.File != nil) != taken {
-				t.Errorf("taken: %v, want %v", s.opening.File != nil, taken)
+			if (s.Opening().File != nil) != taken {
+				t.Errorf("taken: %v, want %v", s.Opening().File != nil, taken)
 			}
 			wantDead(t, s, dead)
 			wantDead(t, s, sleeping)

@@ -1,4 +1,4 @@
-package storage
+package storage_test
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/storage"
 	"gatehouse/storage/index"
 	"gatehouse/storage/record"
 	"gatehouse/storage/storagetest/must"
@@ -25,22 +26,22 @@ type useModel struct {
 	last int64
 	uses int64
 	days map[int32]int64
-	seen []Seen
+	seen []storage.Seen
 }
 
-func (m *useModel) use(ms int64, from Origin) {
+func (m *useModel) use(ms int64, from storage.Origin) {
 	m.last = ms
 	m.uses++
 	if m.days == nil {
 		m.days = map[int32]int64{}
 	}
 	m.days[record.DayOf(ms)]++
-	m.seen = slices.DeleteFunc(m.seen, func(v Seen) bool { return v.Address == from.Address })
-	m.seen = slices.Insert(m.seen, 0, Seen{Origin: from, Time: ms})
+	m.seen = slices.DeleteFunc(m.seen, func(v storage.Seen) bool { return v.Address == from.Address })
+	m.seen = slices.Insert(m.seen, 0, storage.Seen{Origin: from, Time: ms})
 	m.seen = m.seen[:min(len(m.seen), record.MaxSeen)]
 }
 
-func (m *useModel) compare(t *testing.T, when string, got Token, now int64) {
+func (m *useModel) compare(t *testing.T, when string, got storage.Token, now int64) {
 	t.Helper()
 	var days []int64
 	for ago := record.KeepDays - 1; ago >= 0; ago-- {
@@ -73,11 +74,11 @@ func usageStory(t *testing.T, r *rand.Rand, steps int) {
 	s := openWith(t, dir, opts)
 	u := addUser(t, s, "alice@example.com")
 	var secrets [12]string
-	var ids [len(secrets)]ID
+	var ids [len(secrets)]storage.ID
 	for n := range secrets {
 		ids[n], secrets[n] = create(t, s, u)
 	}
-	models := map[ID]*useModel{}
+	models := map[storage.ID]*useModel{}
 	for _, id := range ids {
 		models[id] = new(useModel)
 	}
@@ -99,13 +100,13 @@ func usageStory(t *testing.T, r *rand.Rand, steps int) {
 			s = openWith(t, dir, opts)
 		case dice < 48:
 			<-s.Counted()
-			must.Do(t, s.upkeep.flush(context.Background()))
+			must.Do(t, s.Flush(context.Background()))
 		case dice < 58:
 			<-s.Counted()
 			shorten(t, s, r.IntN(table.Shards+uses.Slices))
 		default:
 			n := r.IntN(len(secrets))
-			from := Origin{Address: netip.AddrFrom4([4]byte{10, 0, 0, byte(r.IntN(7))}), Agent: fmt.Sprint("agent ", r.IntN(2))}
+			from := storage.Origin{Address: netip.AddrFrom4([4]byte{10, 0, 0, byte(r.IntN(7))}), Agent: fmt.Sprint("agent ", r.IntN(2))}
 			must.Get(s.Authenticate(secrets[n], from))(t)
 			models[ids[n]].use(clock.Milli(), from)
 		}
@@ -118,18 +119,18 @@ func usageStory(t *testing.T, r *rand.Rand, steps int) {
 
 // shorten begins to shorten the log of uses, and continues for the given number
 // of ticks.
-func shorten(t *testing.T, s *Store, ticks int) {
+func shorten(t *testing.T, s *storage.Store, ticks int) {
 	t.Helper()
-	s.uses.Shorten()
+	s.Uses().Shorten()
 	for slice := range ticks {
-		must.Do(t, s.uses.Tick(slice%uses.Slices, false, 0))
+		must.Do(t, s.Uses().Tick(slice%uses.Slices, false, 0))
 	}
 }
 
 // logSize returns the size of the log of uses in bytes.
-func logSize(t *testing.T, s *Store) (bytes int64) {
+func logSize(t *testing.T, s *storage.Store) (bytes int64) {
 	t.Helper()
-	entries := must.Get(os.ReadDir(s.path("uses")))(t)
+	entries := must.Get(os.ReadDir(path(s, "uses")))(t)
 	for _, e := range entries {
 		if info, err := e.Info(); err == nil { // otherwise it was just dropped
 			bytes += info.Size()
@@ -148,16 +149,16 @@ func TestUseLogIsKeptShort(t *testing.T) {
 	kept, secret := create(t, s, u)
 	gone, other := create(t, s, u)
 	clock.Move(time.Second)
-	models := map[ID]*useModel{kept: {}, gone: {}}
-	use := func(id ID, secret string) {
+	models := map[storage.ID]*useModel{kept: {}, gone: {}}
+	use := func(id storage.ID, secret string) {
 		must.Get(s.Authenticate(secret, home))(t)
 		models[id].use(clock.Milli(), home)
 	}
-	s.uses.RLock() // nothing is brought into Badger
+	s.Uses().RLock() // nothing is brought into Badger
 	for range 1000 {
 		use(kept, secret)
 		use(gone, other)
-		must.Do(t, s.upkeep.save())
+		must.Do(t, s.Uses().SaveAll())
 	}
 	long := logSize(t, s)
 	must.Get(s.RevokeTokens(admin, gone))(t)
@@ -165,7 +166,7 @@ func TestUseLogIsKeptShort(t *testing.T) {
 	if got := logSize(t, s); got == 0 || got > long/100 {
 		t.Errorf("the log has %d bytes, after %d", got, long)
 	}
-	s.uses.RUnlock()
+	s.Uses().RUnlock()
 	s, _ = killed(t, s, dir, opts, true)
 	compareUsage(t, s, models, clock.Milli())
 }
@@ -179,7 +180,7 @@ func TestSeen(t *testing.T) {
 	s := openWith(t, dir, opts)
 	id, secret := create(t, s, addUser(t, s, "alice@example.com"))
 	use := func(n int, agent string) {
-		must.Get(s.Authenticate(secret, Origin{Address: netip.AddrFrom4([4]byte{10, 0, 0, byte(n)}), Agent: agent}))(t)
+		must.Get(s.Authenticate(secret, storage.Origin{Address: netip.AddrFrom4([4]byte{10, 0, 0, byte(n)}), Agent: agent}))(t)
 	}
 	check := func(when, want string) {
 		t.Helper()
@@ -206,7 +207,7 @@ func TestSeen(t *testing.T) {
 	check("after a kill", want)
 	use(1, "c")
 	use(2, "c")
-	must.Do(t, s.upkeep.flush(t.Context()))
+	must.Do(t, s.Flush(t.Context()))
 	want = "2 c,1 c,6 b6,5 a,4 a,"
 	check("after a flush", want)
 	s = reopened(t, s, dir, opts)
@@ -215,10 +216,10 @@ func TestSeen(t *testing.T) {
 	check("after a start", "3 d,2 c,1 c,6 b6,5 a,")
 }
 
-func compareUsage(t *testing.T, s *Store, models map[ID]*useModel, now int64) {
+func compareUsage(t *testing.T, s *storage.Store, models map[storage.ID]*useModel, now int64) {
 	t.Helper()
 	<-s.Counted()
-	for tok := range must.All(s.Tokens(TokenFilter{}))(t) {
+	for tok := range must.All(s.Tokens(storage.TokenFilter{}))(t) {
 		models[tok.ID].compare(t, "in a listing", tok, now)
 	}
 	for id, m := range models {
@@ -229,22 +230,22 @@ func compareUsage(t *testing.T, s *Store, models map[ID]*useModel, now int64) {
 
 // killed goes on with a copy of the directory as it is after a tick. If early is
 // set, it copies before the uses from the previous kill are in Badger.
-func killed(t *testing.T, s *Store, dir string, opts Options, early bool) (*Store, string) {
+func killed(t *testing.T, s *storage.Store, dir string, opts storage.Options, early bool) (*storage.Store, string) {
 	t.Helper()
 	if !early {
 		<-s.Counted()
 	}
-	must.Do(t, s.upkeep.save())
+	must.Do(t, s.Uses().SaveAll())
 	at := func() string {
-		s.uses.RLock() // stops between two batches
-		defer s.uses.RUnlock()
+		s.Uses().RLock() // stops between two batches
+		defer s.Uses().RUnlock()
 		return copyDir(t, dir)
 	}()
 	must.Do(t, s.Close())
 	return openWith(t, at, opts), at
 }
 
-func reopened(t *testing.T, s *Store, dir string, opts Options) *Store {
+func reopened(t *testing.T, s *storage.Store, dir string, opts storage.Options) *storage.Store {
 	t.Helper()
 	must.Do(t, s.Close())
 	return openWith(t, dir, opts)
@@ -260,7 +261,7 @@ func TestUsesAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for w := range users {
 		wg.Go(func() {
-			from := Origin{Address: netip.AddrFrom4([4]byte{10, 0, 0, byte(w)}), Agent: "test"}
+			from := storage.Origin{Address: netip.AddrFrom4([4]byte{10, 0, 0, byte(w)}), Agent: "test"}
 			for range each {
 				if _, err := s.Authenticate(secret, from); err != nil {
 					t.Error(err)
@@ -277,8 +278,8 @@ func TestUsesAtOnce(t *testing.T) {
 			busy = false
 		default:
 		}
-		must.Do(t, s.upkeep.flush(t.Context()))
-		for tok, err := range s.Tokens(TokenFilter{}) {
+		must.Do(t, s.Flush(t.Context()))
+		for tok, err := range s.Tokens(storage.TokenFilter{}) {
 			if err != nil || tok.Usage.Uses < last {
 				t.Fatalf("got %d uses, %v, after %d", tok.Usage.Uses, err, last)
 			}
@@ -303,7 +304,7 @@ func TestUsesOfTheDeparted(t *testing.T) {
 	must.Get(s.Authenticate(secret, home))(t)
 	must.Get(s.RevokeTokens(admin, id))(t)
 	clock.Move(time.Second)
-	s.table.Touch(id, 0, s.clock.Now(), home) // verified just before
+	s.Table().Touch(id, 0, clock.Milli(), home) // verified just before
 	want := useModel{}
 	want.use(clock.Milli()-1000, home)
 	want.use(clock.Milli(), home)
@@ -321,22 +322,22 @@ func TestUsesOfTheDeparted(t *testing.T) {
 
 // killedAfterUse returns the directory of a store that was killed when the use of a token
 // was in its log and not in the index. Before the kill it calls harm.
-func killedAfterUse(t *testing.T, harm func(s *Store, id ID)) (dir string, id ID, secret string) {
+func killedAfterUse(t *testing.T, harm func(s *storage.Store, id storage.ID)) (dir string, id storage.ID, secret string) {
 	t.Helper()
 	dir = t.TempDir()
 	s := open(t, dir)
 	id, secret = create(t, s, addUser(t, s, "alice@example.com"))
-	s.uses.RLock() // nothing is brought into Badger now
-	defer s.uses.RUnlock()
+	s.Uses().RLock() // nothing is brought into Badger now
+	defer s.Uses().RUnlock()
 	wantLive(t, s, secret)
 	harm(s, id)
-	must.Do(t, s.upkeep.save())
+	must.Do(t, s.Uses().SaveAll())
 	return copyDir(t, dir), id, secret
 }
 
 // A log of uses with a flipped bit loses uses, and nothing else.
 func TestDamagedUseLog(t *testing.T) {
-	at, id, secret := killedAfterUse(t, func(*Store, ID) {})
+	at, id, secret := killedAfterUse(t, func(*storage.Store, storage.ID) {})
 	logs := matching(t, at, "store/uses/*")
 	flip(t, logs[len(logs)-1])
 	again := open(t, at)
@@ -350,8 +351,8 @@ func TestDamagedUseLog(t *testing.T) {
 // A kill leaves uses in the log, and a usage in Badger that does not verify. The
 // index is filled again, and the uses in the log still count.
 func TestUsesOverADamagedUsage(t *testing.T) {
-	at, id, _ := killedAfterUse(t, func(s *Store, id ID) {
-		must.Do(t, s.index.Write(1, func(u *index.Update) error { return u.Hint(record.UsageKey(id), []byte("no usage"), 0) }))
+	at, id, _ := killedAfterUse(t, func(s *storage.Store, id storage.ID) {
+		must.Do(t, s.Index().Write(1, func(u *index.Update) error { return u.Hint(record.UsageKey(id), []byte("no usage"), 0) }))
 	})
 	again := open(t, at)
 	<-again.Counted()

@@ -1,4 +1,4 @@
-package storage
+package storage_test
 
 import (
 	"cmp"
@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/storage"
 	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
 )
@@ -21,16 +22,16 @@ func newClock() *storagetest.Clock {
 }
 
 // timed returns the options of a store that uses a given clock.
-func timed(t testing.TB, c *storagetest.Clock) Options {
-	return Options{Now: c.Now, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
+func timed(t testing.TB, c *storagetest.Clock) storage.Options {
+	return storage.Options{Now: c.Now, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
 }
 
 // openWith opens a store that is closed when the test ends. Unless the options say
 // otherwise, new segments of its journal are small.
-func openWith(t testing.TB, dir string, opts Options) *Store {
+func openWith(t testing.TB, dir string, opts storage.Options) *storage.Store {
 	t.Helper()
 	opts.Segment = cmp.Or(opts.Segment, storagetest.Segment)
-	s := must.Get(Open(dir, opts))(t)
+	s := must.Get(storage.Open(dir, opts))(t)
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			t.Error(err)
@@ -39,7 +40,7 @@ func openWith(t testing.TB, dir string, opts Options) *Store {
 	return s
 }
 
-func wantUsed(t testing.TB, s *Store, id ID, want int64) {
+func wantUsed(t testing.TB, s *storage.Store, id storage.ID, want int64) {
 	t.Helper()
 	tok, err := s.Token(id)
 	if err != nil || tok.LastUsed != want {
@@ -116,7 +117,7 @@ func TestLastUsedOverAKill(t *testing.T) {
 	c.Move(time.Second)
 	wantLive(t, s, secret)
 	flushed := c.Milli()
-	must.Do(t, s.upkeep.flush(context.Background()))
+	must.Do(t, s.Flush(context.Background()))
 	c.Move(time.Second)
 	wantLive(t, s, secret)
 	again := openWith(t, copyDir(t, dir), timed(t, c))
@@ -134,21 +135,21 @@ func TestTokensPerUser(t *testing.T) {
 	alice, bob := addUser(t, s, "alice@example.com"), addUser(t, s, "bob@example.com")
 	first, _ := create(t, s, alice)
 	create(t, s, alice)
-	must.Get2(s.CreateToken(admin, alice.ID, TokenSpec{Lifetime: 10}))(t)
+	must.Get2(s.CreateToken(admin, alice.ID, storage.TokenSpec{Lifetime: 10}))(t)
 	want := func(err error) {
 		t.Helper()
-		if _, _, got := s.CreateToken(admin, alice.ID, TokenSpec{}); !errors.Is(got, err) {
+		if _, _, got := s.CreateToken(admin, alice.ID, storage.TokenSpec{}); !errors.Is(got, err) {
 			t.Errorf("got %v, want %v", got, err)
 		}
 	}
-	want(ErrTooMany)
+	want(storage.ErrTooMany)
 	create(t, s, bob)
 	c.Move(10 * time.Millisecond) // one expires
 	want(nil)
-	want(ErrTooMany)
+	want(storage.ErrTooMany)
 	must.Get(s.RevokeTokens(admin, first))(t)
 	want(nil)
-	want(ErrTooMany)
+	want(storage.ErrTooMany)
 }
 
 // A user who creates very short-lived tokens for years leaves only a limited
@@ -161,7 +162,7 @@ func TestShortLived(t *testing.T) {
 	alice := addUser(t, s, "alice@example.com")
 	_, kept := create(t, s, alice)
 	for range 500 {
-		must.Get2(s.CreateToken(admin, alice.ID, TokenSpec{Lifetime: 2}))(t)
+		must.Get2(s.CreateToken(admin, alice.ID, storage.TokenSpec{Lifetime: 2}))(t)
 		c.Move(time.Millisecond)
 	}
 	list, err := tokensOf(s, alice.ID)
@@ -175,10 +176,10 @@ func TestShortLived(t *testing.T) {
 	var all sync.WaitGroup
 	for range 3 * opts.MaxPerUser {
 		all.Go(func() {
-			switch _, _, err := s.CreateToken(admin, alice.ID, TokenSpec{Lifetime: 1000}); {
+			switch _, _, err := s.CreateToken(admin, alice.ID, storage.TokenSpec{Lifetime: 1000}); {
 			case err == nil:
 				made.Add(1)
-			case !errors.Is(err, ErrTooMany):
+			case !errors.Is(err, storage.ErrTooMany):
 				t.Error(err)
 			}
 		})
@@ -192,9 +193,9 @@ func TestShortLived(t *testing.T) {
 func TestAttempts(t *testing.T) {
 	dir, c := t.TempDir(), newClock()
 	s := openWith(t, dir, timed(t, c))
-	want := func(s *Store, name string, v Attempts) {
+	want := func(s *storage.Store, name string, v storage.Attempts) {
 		t.Helper()
-		if known, err := s.Expiring().Known(); err != nil || (v != Attempts{}) && (!known(name) || known(name+"x") || !known(name)) {
+		if known, err := s.Expiring().Known(); err != nil || (v != storage.Attempts{}) && (!known(name) || known(name+"x") || !known(name)) {
 			t.Errorf("%s is not known, or another name is; %v", name, err)
 		}
 		if got, err := s.Expiring().Attempts(name); got != v || err != nil {
@@ -204,19 +205,19 @@ func TestAttempts(t *testing.T) {
 	if known, err := s.Expiring().Known(); known != nil || err != nil {
 		t.Errorf("something is known already; %v", err)
 	}
-	want(s, "alice", Attempts{})
-	s.Expiring().SetAttempts("alice", Attempts{Failures: 3, Until: 42})
-	want(s, "alice", Attempts{Failures: 3, Until: 42})
-	must.Do(t, s.upkeep.flush(context.Background()))
-	want(s, "alice", Attempts{Failures: 3, Until: 42})
-	s.Expiring().SetAttempts("alice", Attempts{Failures: 4, Until: 43})
+	want(s, "alice", storage.Attempts{})
+	s.Expiring().SetAttempts("alice", storage.Attempts{Failures: 3, Until: 42})
+	want(s, "alice", storage.Attempts{Failures: 3, Until: 42})
+	must.Do(t, s.Flush(context.Background()))
+	want(s, "alice", storage.Attempts{Failures: 3, Until: 42})
+	s.Expiring().SetAttempts("alice", storage.Attempts{Failures: 4, Until: 43})
 	got, err := openWith(t, copyDir(t, dir), timed(t, c)).Expiring().Attempts("alice")
-	if got != (Attempts{Failures: 3, Until: 42}) && got != (Attempts{Failures: 4, Until: 43}) || err != nil { // a flush may have happened in between
+	if got != (storage.Attempts{Failures: 3, Until: 42}) && got != (storage.Attempts{Failures: 4, Until: 43}) || err != nil { // a flush may have happened in between
 		t.Errorf("after a kill: got %+v, %v", got, err)
 	}
 	s.Close()
 	s = openWith(t, dir, timed(t, c))
-	want(s, "alice", Attempts{Failures: 4, Until: 43})
+	want(s, "alice", storage.Attempts{Failures: 4, Until: 43})
 }
 
 func put(t *testing.T, file string, b []byte, mode os.FileMode) {

@@ -1,4 +1,4 @@
-package storage
+package storage_test
 
 import (
 	"cmp"
@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/storage"
 	"gatehouse/storage/record"
 	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
@@ -20,17 +21,17 @@ import (
 // populace is a store with users and tokens that a test changes at random.
 type populace struct {
 	testing.TB
-	*Store
+	*storage.Store
 	clock  *storagetest.Clock
 	rand   *rand.Rand
-	users  []User
-	tokens map[ID]string // the secrets of tokens that may be live
-	ids    []ID
+	users  []storage.User
+	tokens map[storage.ID]string // the secrets of tokens that may be live
+	ids    []storage.ID
 }
 
 func newPopulace(t testing.TB) *populace {
-	c := &populace{TB: t, clock: newClock(), rand: rand.New(rand.NewPCG(7, 23)), tokens: map[ID]string{}}
-	c.Store = openWith(t, t.TempDir(), Options{Now: c.clock.Now})
+	c := &populace{TB: t, clock: newClock(), rand: rand.New(rand.NewPCG(7, 23)), tokens: map[storage.ID]string{}}
+	c.Store = openWith(t, t.TempDir(), storage.Options{Now: c.clock.Now})
 	<-c.Loaded()
 	for n := range 12 {
 		c.users = append(c.users, addUser(t, c.Store, fmt.Sprintf("%c%c%d@Example.com", 'a'+n%3, 'A'+n%2, n)))
@@ -42,8 +43,8 @@ func newPopulace(t testing.TB) *populace {
 }
 
 func (c *populace) make() {
-	tok, secret, err := c.CreateToken(admin, c.users[c.rand.IntN(len(c.users))].ID, TokenSpec{})
-	if err == ErrNoUser {
+	tok, secret, err := c.CreateToken(admin, c.users[c.rand.IntN(len(c.users))].ID, storage.TokenSpec{})
+	if err == storage.ErrNoUser {
 		return
 	}
 	if err != nil {
@@ -72,9 +73,9 @@ func (c *populace) step() {
 	case dice < 35:
 		err = c.EnableUser(admin, c.users[n].UID)
 	case dice < 36:
-		_, _, err = c.RotateToken(admin, id, 0, ByUser)
+		_, _, err = c.RotateToken(admin, id, 0, storage.ByUser)
 	case dice < 37:
-		err = c.upkeep.flush(context.Background())
+		err = c.Flush(context.Background())
 	case dice < 38 && c.rand.IntN(8) == 0:
 		if err = c.RemoveUser(admin, c.users[n].UID); err == nil {
 			c.users[n] = addUser(c.TB, c.Store, fmt.Sprintf("%c%d@example.com", 'a'+n%3, c.rand.Int32()))
@@ -82,7 +83,7 @@ func (c *populace) step() {
 	case dice < 39:
 		c.users = append(c.users, addUser(c.TB, c.Store, fmt.Sprintf("b%d@example.com", c.rand.Int32())))
 	}
-	if err != nil && err != ErrNoToken && err != ErrNoUser {
+	if err != nil && err != storage.ErrNoToken && err != storage.ErrNoUser {
 		c.Fatal(err)
 	}
 }
@@ -91,11 +92,11 @@ func (c *populace) step() {
 func (c *populace) restart() {
 	c.Helper()
 	must.Do(c, c.Close())
-	c.Store = openWith(c.TB, c.dir, Options{Now: c.clock.Now, Early: true})
+	c.Store = openWith(c.TB, c.Dir(), storage.Options{Now: c.clock.Now, Early: true})
 }
 
-func (c *populace) filter() (f TokenFilter) {
-	f.Order = []Order{ByLastUsed, ByCreated}[c.rand.IntN(2)]
+func (c *populace) filter() (f storage.TokenFilter) {
+	f.Order = []storage.Order{storage.ByLastUsed, storage.ByCreated}[c.rand.IntN(2)]
 	f.Reverse = c.rand.IntN(2) == 0
 	f.NeverUsed = c.rand.IntN(4) == 0
 	f.Revoked = c.rand.IntN(8) == 0
@@ -115,23 +116,23 @@ func (c *populace) filter() (f TokenFilter) {
 }
 
 // naive computes a listing from the records alone.
-func (c *populace) naive(f TokenFilter) (want []ID) {
-	var list []Token
-	for t := range must.All(c.Tokens(TokenFilter{Revoked: true}))(c) {
+func (c *populace) naive(f storage.TokenFilter) (want []storage.ID) {
+	var list []storage.Token
+	for t := range must.All(c.Tokens(storage.TokenFilter{Revoked: true}))(c) {
 		uid := record.Fold(c.UID(t.Owner))
 		switch {
-		case !f.Revoked && (t.Revoked != 0 || t.OwnerState == UserRemoved):
+		case !f.Revoked && (t.Revoked != 0 || t.OwnerState == storage.UserRemoved):
 		case f.Owner != 0 && t.Owner != f.Owner:
 		case f.NeverUsed && t.LastUsed != t.Created:
 		case f.IdleSince != 0 && t.LastUsed > f.IdleSince:
-		case !strings.HasPrefix(t.ID.String(), strings.ToLower(f.Prefix)) && (t.OwnerState == UserRemoved || !strings.HasPrefix(uid, record.Fold(f.Prefix))):
+		case !strings.HasPrefix(t.ID.String(), strings.ToLower(f.Prefix)) && (t.OwnerState == storage.UserRemoved || !strings.HasPrefix(uid, record.Fold(f.Prefix))):
 		default:
 			list = append(list, t)
 		}
 	}
-	slices.SortFunc(list, func(a, b Token) int {
+	slices.SortFunc(list, func(a, b storage.Token) int {
 		by := cmp.Compare(a.LastUsed, b.LastUsed)
-		if f.Order == ByCreated {
+		if f.Order == storage.ByCreated {
 			by = cmp.Compare(a.Created, b.Created)
 		}
 		by = cmp.Or(by, strings.Compare(a.ID.String(), b.ID.String()))
@@ -147,12 +148,12 @@ func (c *populace) naive(f TokenFilter) (want []ID) {
 }
 
 // paged computes a listing page by page.
-func (c *populace) paged(f TokenFilter) (got []ID) {
+func (c *populace) paged(f storage.TokenFilter) (got []storage.ID) {
 	for {
 		page := 0
 		for t := range must.All(c.Tokens(f))(c) {
 			got = append(got, t.ID)
-			if f.After = (Place{At: t.LastUsed, ID: t.ID}); f.Order == ByCreated {
+			if f.After = (storage.Place{At: t.LastUsed, ID: t.ID}); f.Order == storage.ByCreated {
 				f.After.At = t.Created
 			}
 			page++
@@ -195,7 +196,7 @@ func TestPages(t *testing.T) {
 		if got, err := c.CountTokens(f); got != len(want) || err != nil {
 			t.Fatalf("step %d, %+v: counted %d, %v, want %d", n, f, got, err, len(want))
 		}
-		if got, want := c.TokenCount(), len(c.naive(TokenFilter{})); got != want {
+		if got, want := c.TokenCount(), len(c.naive(storage.TokenFilter{})); got != want {
 			t.Fatalf("step %d: got %d tokens, want %d", n, got, want)
 		}
 		c.checkUsers(n)
@@ -204,14 +205,14 @@ func TestPages(t *testing.T) {
 
 // checkUsers compares a listing of users with their tokens.
 func (c *populace) checkUsers(n int) {
-	f := UserFilter{Order: Order(c.rand.IntN(4)), Reverse: c.rand.IntN(2) == 0, StaleSince: c.clock.Milli() - 60_000}
+	f := storage.UserFilter{Order: storage.Order(c.rand.IntN(4)), Reverse: c.rand.IntN(2) == 0, StaleSince: c.clock.Milli() - 60_000}
 	f.Prefix = []string{"", "", "A", "b1", "ca", "x"}[c.rand.IntN(6)]
-	var want []UserInfo
+	var want []storage.UserInfo
 	for _, u := range c.users {
 		if !strings.HasPrefix(record.Fold(u.UID), record.Fold(f.Prefix)) {
 			continue
 		}
-		info := UserInfo{User: User{UID: u.UID, Created: u.Created}}
+		info := storage.UserInfo{User: storage.User{UID: u.UID, Created: u.Created}}
 		list := must.Get(tokensOf(c.Store, u.ID))(c)
 		for _, t := range list {
 			info.Tokens++
@@ -224,10 +225,10 @@ func (c *populace) checkUsers(n int) {
 		}
 		want = append(want, info)
 	}
-	key := func(u UserInfo) int64 {
-		return map[Order]int64{ByLastUsed: u.LastUsed, ByCreated: u.Created, ByTokens: int64(u.Tokens)}[f.Order]
+	key := func(u storage.UserInfo) int64 {
+		return map[storage.Order]int64{storage.ByLastUsed: u.LastUsed, storage.ByCreated: u.Created, storage.ByTokens: int64(u.Tokens)}[f.Order]
 	}
-	slices.SortFunc(want, func(a, b UserInfo) int {
+	slices.SortFunc(want, func(a, b storage.UserInfo) int {
 		by := cmp.Or(cmp.Compare(key(a), key(b)), strings.Compare(record.Fold(a.UID), record.Fold(b.UID)))
 		if f.Reverse {
 			by = -by
@@ -235,12 +236,12 @@ func (c *populace) checkUsers(n int) {
 		return by
 	})
 	f.Limit = 1 + c.rand.IntN(8)
-	var got []UserInfo
+	var got []storage.UserInfo
 	for more := true; more; {
 		page := 0
 		for u := range must.All(c.Users(f))(c) {
-			got = append(got, UserInfo{User: User{UID: u.UID, Created: u.Created}, Tokens: u.Tokens, Stale: u.Stale, LastUsed: u.LastUsed})
-			f.After = UserPlace{At: key(u), UID: strings.ToUpper(u.UID)}
+			got = append(got, storage.UserInfo{User: storage.User{UID: u.UID, Created: u.Created}, Tokens: u.Tokens, Stale: u.Stale, LastUsed: u.LastUsed})
+			f.After = storage.UserPlace{At: key(u), UID: strings.ToUpper(u.UID)}
 			page++
 		}
 		more = page == f.Limit
@@ -270,11 +271,11 @@ func TestPagesMeanwhile(t *testing.T) {
 				c.Authenticate(c.tokens[moving[r.IntN(len(moving)/2)]], home)
 				if made < 500 && r.IntN(20) == 0 { // bounded: the more there are, the longer a listing takes
 					made++
-					tok, _, err := c.CreateToken(admin, c.users[r.IntN(len(c.users))].ID, TokenSpec{})
+					tok, _, err := c.CreateToken(admin, c.users[r.IntN(len(c.users))].ID, storage.TokenSpec{})
 					if err == nil && r.IntN(2) == 0 {
 						_, err = c.RevokeTokens(admin, tok.ID)
 					}
-					if err != nil && err != ErrTooMany {
+					if err != nil && err != storage.ErrTooMany {
 						t.Error(err)
 						return
 					}
@@ -282,10 +283,10 @@ func TestPagesMeanwhile(t *testing.T) {
 			}
 		})
 	}
-	gone := map[ID]bool{}
+	gone := map[storage.ID]bool{}
 	for n := range rounds(120) {
-		f := TokenFilter{Order: Order(n % 2), Reverse: n%4 < 2, Limit: 7 + n%30}
-		seen := map[ID]int{}
+		f := storage.TokenFilter{Order: storage.Order(n % 2), Reverse: n%4 < 2, Limit: 7 + n%30}
+		seen := map[storage.ID]int{}
 		for _, id := range c.paged(f) {
 			if seen[id]++; gone[id] {
 				t.Errorf("%+v: a dead token is listed", f)
@@ -297,7 +298,7 @@ func TestPagesMeanwhile(t *testing.T) {
 			}
 		}
 		id := moving[len(moving)-1-n%40]
-		if _, err := c.RevokeTokens(admin, id); err != nil && !(gone[id] && err == ErrNoToken) { // the record of a dead one may be dropped
+		if _, err := c.RevokeTokens(admin, id); err != nil && !(gone[id] && err == storage.ErrNoToken) { // the record of a dead one may be dropped
 			t.Fatal(err)
 		}
 		gone[id] = true

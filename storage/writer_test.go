@@ -1,4 +1,4 @@
-package storage
+package storage_test
 
 import (
 	"errors"
@@ -9,18 +9,19 @@ import (
 	"sync"
 	"testing"
 
+	"gatehouse/storage"
 	"gatehouse/storage/journal"
 	"gatehouse/storage/storagetest/must"
 )
 
 // oneBatch makes the writer take the calls together, in this order.
-func oneBatch(t *testing.T, s *Store, calls ...func()) {
+func oneBatch(t *testing.T, s *storage.Store, calls ...func()) {
 	t.Helper()
 	held, release := make(chan struct{}), make(chan struct{})
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() {
-		s.takeAway(admin, func(*tx) error {
+		s.Do(admin, journal.Essential, func(*storage.Tx) error {
 			close(held)
 			<-release
 			return nil
@@ -30,7 +31,7 @@ func oneBatch(t *testing.T, s *Store, calls ...func()) {
 	defer close(release)
 	for n, call := range calls {
 		wg.Go(call)
-		must.Happen(t, "a change that waits", func() bool { return s.writer.Waiting() == n+1 })
+		must.Happen(t, "a change that waits", func() bool { return s.Writer().Waiting() == n+1 })
 	}
 }
 
@@ -42,27 +43,27 @@ func TestUserChangedInTheSameCommit(t *testing.T) {
 	_, before := create(t, s, alice)
 	made := func(want error) func() {
 		return func() {
-			if _, _, err := s.CreateToken(admin, alice.ID, TokenSpec{}); !errors.Is(err, want) {
+			if _, _, err := s.CreateToken(admin, alice.ID, storage.TokenSpec{}); !errors.Is(err, want) {
 				t.Errorf("create: got %v, want %v", err, want)
 			}
 		}
 	}
-	turn := func(fn func(Actor, string) error) func() {
+	turn := func(fn func(storage.Actor, string) error) func() {
 		return func() {
 			if err := fn(admin, alice.UID); err != nil {
 				t.Error(err)
 			}
 		}
 	}
-	oneBatch(t, s, made(nil), turn(s.DisableUser), made(ErrNoUser))
+	oneBatch(t, s, made(nil), turn(s.DisableUser), made(storage.ErrNoUser))
 	wantDead(t, s, before)
-	oneBatch(t, s, made(ErrNoUser), turn(s.EnableUser), made(nil))
+	oneBatch(t, s, made(storage.ErrNoUser), turn(s.EnableUser), made(nil))
 	wantLive(t, s, before)
-	oneBatch(t, s, made(nil), turn(s.RemoveUser), made(ErrNoUser))
+	oneBatch(t, s, made(nil), turn(s.RemoveUser), made(storage.ErrNoUser))
 	if list, err := allTokensOf(s, alice.ID); err != nil || len(list) != 4 {
 		t.Errorf("got %d tokens, %v, want 4", len(list), err)
 	}
-	must.Do(t, s.index.Compare())
+	must.Do(t, s.Index().Compare())
 }
 
 // A change that fails after it has saved a user leaves no trace, not even in
@@ -72,9 +73,9 @@ func TestFailedChangeLeavesTheUser(t *testing.T) {
 	alice := addUser(t, s, "alice@example.com")
 	failed := errors.New("failed")
 	oneBatch(t, s, func() {
-		err := s.change(admin, func(tx *tx) error {
-			return errors.Join(tx.edit(alice.UID, ActionUserDisable, func(u *User) error {
-				u.State = UserDisabled
+		err := s.Do(admin, journal.Ordinary, func(tx *storage.Tx) error {
+			return errors.Join(tx.Edit(alice.UID, func(u *storage.User) error {
+				u.State = storage.UserDisabled
 				return nil
 			}), failed)
 		})
@@ -82,7 +83,7 @@ func TestFailedChangeLeavesTheUser(t *testing.T) {
 			t.Errorf("got %v, want the change's own error", err)
 		}
 	}, func() {
-		if _, _, err := s.CreateToken(admin, alice.ID, TokenSpec{}); err != nil {
+		if _, _, err := s.CreateToken(admin, alice.ID, storage.TokenSpec{}); err != nil {
 			t.Errorf("create after a disabling that came to nothing: %v", err)
 		}
 	})
@@ -95,35 +96,32 @@ func TestRevokeTheLargestTokens(t *testing.T) {
 	s := open(t, t.TempDir())
 	full := shortOf(s)
 	alice := addUser(t, s, "alice@example.com")
-	spec := TokenSpec{Name: strings.Repeat("<", 200)} // JSON writes it as \u003c
+	spec := storage.TokenSpec{Name: strings.Repeat("<", 200)} // JSON writes it as \u003c
 	for n := range 32 {
 		spec.Scopes = append(spec.Scopes, fmt.Sprintf("%064d", n))
 	}
 	for n := range 64 {
 		spec.Addresses = append(spec.Addresses, netip.MustParsePrefix(fmt.Sprintf("2001:db8:1111:2222:3333:4444:5555:66%02x/128", n)))
 	}
-	const count = 4 * mostRevoked
-	var ids []ID
+	const count = 4 * storage.MostRevoked
+	var ids []storage.ID
 	for range count {
 		made, _ := must.Get2(s.CreateToken(admin, alice.ID, spec))(t)
 		ids = append(ids, made.ID)
 	}
-	if n, err := s.RevokeMatching(admin, TokenFilter{Owner: alice.ID, NeverUsed: true}, ids[:count/2], nil); n != count/2 || err != nil {
+	if n, err := s.RevokeMatching(admin, storage.TokenFilter{Owner: alice.ID, NeverUsed: true}, ids[:count/2], nil); n != count/2 || err != nil {
 		t.Errorf("revoke what matches: got %d, %v, want %d", n, err, count/2)
 	}
 	full.Store(true)
-	must.Happen(t, "a short disk", func() bool { return s.space.Short() != nil })
+	must.Happen(t, "a short disk", func() bool { return s.Disk().Short() != nil })
 	before := slices.Clone(ids)
 	if n, err := s.RevokeTokens(admin, ids...); n != count/2 || err != nil || !slices.Equal(ids, before) {
 		t.Errorf("revoke by id: got %d, %v, want %d; the ids are as before: %v", n, err, count/2, slices.Equal(ids, before))
 	}
 	full.Store(false)
-	must.Happen(t, "an index that has caught up", func() bool { s.writer.Wake(); return s.index.Behind() == nil })
-	must.Do(t, s.index.Compare())
-	err := s.change(admin, func(t *tx) error {
-		t.Event(Event{Action: ActionImport, Detail: strings.Repeat("x", 2<<20)})
-		return nil
-	})
+	must.Happen(t, "an index that has caught up", func() bool { return s.Index().Behind() == nil })
+	must.Do(t, s.Index().Compare())
+	err := s.Record(admin, storage.Event{Action: storage.ActionImport, Detail: strings.Repeat("x", 2<<20)})
 	if !errors.Is(err, journal.ErrTooLarge) {
 		t.Errorf("a record of 2 MiB: got %v, want ErrTooLarge", err)
 	}
