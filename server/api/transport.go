@@ -10,6 +10,7 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 )
 
@@ -98,6 +99,12 @@ func stream[T any](ctx context.Context, c *Client, method, path string, in any) 
 	}
 }
 
+// replaced finds what package json writes for a byte that is not UTF-8, and would change a
+// name without a word. It writes a U+FFFD that is in the text as it is.
+var replaced = regexp.MustCompile(`(^|[^\\])(\\\\)*\\ufffd`)
+
+var errNotUTF8 = &Error{Status: http.StatusBadRequest, Message: "What you typed is not UTF-8: set the terminal to UTF-8"}
+
 // send makes the request, with in (unless nil) as JSON, and turns a refusal into
 // an *Error.
 func (c *Client) send(ctx context.Context, method, path string, in any) (*http.Response, error) {
@@ -106,6 +113,9 @@ func (c *Client) send(ctx context.Context, method, path string, in any) (*http.R
 		b, err := json.Marshal(in)
 		if err != nil {
 			return nil, err
+		}
+		if replaced.Match(b) {
+			return nil, errNotUTF8
 		}
 		body = bytes.NewReader(b)
 	}

@@ -459,6 +459,22 @@ func TestAnInterruptIsNoAnswer(t *testing.T) {
 	}
 }
 
+// TestOnlyUTF8: a name of other bytes is refused. What only looks like a replaced byte is not.
+func TestOnlyUTF8(t *testing.T) {
+	for text, sent := range map[string]bool{"caf\xe9": false, "\xff": false, `\` + "\xff": false, "caf\ufffd": true, `\ufffd`: true, `\\ufffd`: true, "café": true} {
+		for _, args := range [][]string{
+			{"user", "add", "a" + text + "@example.com"}, {"token", "create", "--user", "alice@example.com", "--name", text},
+			{"token", "rename", "01000000", text}, {"service", "add", "ci", "--owner", "alice@example.com", "--description", text},
+		} {
+			w := newWorld()
+			got := run(w, "", nil, args...)
+			if !sent && (got.status != statusUsage || len(w.got) > 0 || got.out != "" || !strings.Contains(got.err, "is not UTF-8")) || sent && len(w.got) != 1 {
+				t.Errorf("%q: status %d, sent %q\n%s", args, got.status, w.got, got.err)
+			}
+		}
+	}
+}
+
 func TestTokenCreatePrintsTheTokenAlone(t *testing.T) {
 	w := newWorld()
 	got := run(w, "", nil, "token", "create", "--user", "alice@example.com", "--scope", "files", "--scope", "a,b", "--expires", "90d")
