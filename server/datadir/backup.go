@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"gatehouse/server/textfile"
-	"gatehouse/storage"
 	"gatehouse/storage/backup"
 	"gatehouse/storage/disk"
 )
@@ -159,13 +158,7 @@ func (d Dir) snapshot(ctx context.Context, w io.Writer, check, place func() erro
 			fmt.Fprintf(d.Messages, "The backup is complete, but the server could not note its time: %v\n", bad)
 		}
 	}
-	closed := client.Close()
-	if err == nil && errors.Is(closed, storage.ErrNoSpace) {
-		// The store is as a kill would leave it, and nothing in it is lost.
-		fmt.Fprintf(d.Messages, "The backup is complete. The disk of the store is full: make room there.\n")
-		closed = nil
-	}
-	if err = errors.Join(err, closed, back()); err == nil && !running {
+	if err = errors.Join(err, client.Close(), back()); err == nil && !running {
 		err = place() // after it was noted, for which the store had to be open
 	}
 	return err

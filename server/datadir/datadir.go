@@ -145,7 +145,18 @@ func (d Dir) offline(ctx context.Context, become func(dir string) error) (*api.C
 		return nil, errors.Join(err, store.Close())
 	}
 	fmt.Fprintf(d.Messages, "No server is running: working on the store in %s itself.\n", d.Path)
-	return api.InProcess(s.AdminHandler(actor), store.Close), nil
+	return api.InProcess(s.AdminHandler(actor), func() error { return d.close(store) }), nil
+}
+
+// close closes the store. A full disk then is no failure of the command: the store is as a
+// kill would leave it, and nothing in it is lost.
+func (d Dir) close(s *storage.Store) error {
+	err := s.Close()
+	if errors.Is(err, storage.ErrNoSpace) {
+		fmt.Fprintf(d.Messages, "The disk of %s is full: make room there.\n", d.Path)
+		return nil
+	}
+	return err
 }
 
 // readKey reads the key file before root becomes the owner of the directory. systemd
