@@ -25,6 +25,7 @@ type proxy struct {
 	files   []string                            // the blocks go into these
 	site    func(text, addr, dir string) string // makes a block listen there, as a program without a configuration of the system
 	asks    *regexp.Regexp                      // the lines that ask the gate
+	socket  string                              // how it names a unix socket; "": it can't ask there
 	passes  []string                            // lines that pass a request on, each followed by one that answers it here
 	args    func(dir string) []string
 }
@@ -41,6 +42,7 @@ var proxies = map[string]proxy{
 				temp.String() + strings.Replace(text, "listen 80;", "root "+dir+"; listen "+addr+";", 1) + "}\n"
 		},
 		asks:   regexp.MustCompile(`(?m)^ +auth_request /.*\n`),
+		socket: "unix:",
 		passes: []string{"proxy_pass http://127.0.0.1:3000;", "try_files /nginx.conf =404;"}, // a file
 		args: func(dir string) []string {
 			return []string{"-p", dir, "-e", "stderr", "-c", filepath.Join(dir, "nginx.conf")}
@@ -66,6 +68,7 @@ var proxies = map[string]proxy{
 			return strings.ReplaceAll(text, "app.example.com", strings.Replace(addr, "127.0.0.1", "http://localhost", 1)) // as wrk's Host has it
 		},
 		asks:   regexp.MustCompile(`(?ms)^\t\tforward_auth .*?\n\t\t}\n`),
+		socket: "unix/",
 		passes: []string{"import application", "respond 200"},
 		args: func(dir string) []string {
 			return []string{"run", "--adapter", "caddyfile", "--config", filepath.Join(dir, "Caddyfile")}
@@ -84,10 +87,14 @@ func block(language string) (string, error) {
 	return text + "\n", nil
 }
 
-// startProxy starts the proxy that b.behind names, in front of the server at gate, which is
-// a URL, or of nothing if that is empty. What the gate lets through, the proxy answers.
-func (b *bench) startProxy(ctx context.Context, gate string) (*process, error) {
+// startProxy starts the proxy that b.behind names, in front of the contender, or of nothing if
+// that has no URL. What the gate lets through, the proxy answers.
+func (b *bench) startProxy(ctx context.Context, c contender) (*process, error) {
 	p := proxies[b.behind]
+	gate := cmp.Or(strings.TrimSuffix(strings.TrimPrefix(c.url, "http://"), verifyPath), "127.0.0.1:1")
+	if c.socket != "" {
+		gate = p.socket + c.socket
+	}
 	dir, err := os.MkdirTemp(b.scratch, b.behind)
 	if err != nil {
 		return nil, err
@@ -99,13 +106,13 @@ func (b *bench) startProxy(ctx context.Context, gate string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	places := strings.NewReplacer(append(p.passes, "127.0.0.1:8080", cmp.Or(strings.TrimPrefix(gate, "http://"), "127.0.0.1:1"))...)
+	places := strings.NewReplacer(append(p.passes, "127.0.0.1:8080", gate)...)
 	for n, language := range p.blocks {
 		text, err := block(language)
 		if err != nil {
 			return nil, err
 		}
-		if gate == "" {
+		if c.url == "" {
 			text = p.asks.ReplaceAllLiteralString(text, "")
 		}
 		if err := os.WriteFile(filepath.Join(dir, p.files[n]), []byte(p.site(places.Replace(text), addr, dir)), 0o600); err != nil {
@@ -161,7 +168,7 @@ func (b *bench) fronts(ctx context.Context, all []contender) (stop func(), err e
 		}
 	}
 	for n := range all {
-		p, err := b.startProxy(ctx, strings.TrimSuffix(all[n].url, verifyPath))
+		p, err := b.startProxy(ctx, all[n])
 		if err != nil {
 			stop()
 			return nil, err

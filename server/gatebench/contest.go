@@ -57,7 +57,7 @@ func (b *bench) contest(ctx context.Context, g *gate, k kind, secrets []storage.
 	if err != nil {
 		return c, err
 	}
-	a, err := record(g.asks+verifyPath, lines[:len(tokenHeader)+len(secrets[0])])
+	a, err := record(g.client(), g.asks+verifyPath, lines[:len(tokenHeader)+len(secrets[0])])
 	if err != nil {
 		return c, err
 	}

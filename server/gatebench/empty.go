@@ -26,14 +26,14 @@ type answer struct {
 
 // record asks once. Date and Content-Length are left to net/http, unless the
 // gate has set the length itself, for a body.
-func record(url, header string) (a answer, err error) {
+func record(by http.RoundTripper, url, header string) (a answer, err error) {
 	r, err := http.NewRequest(http.MethodGet, url, nil)
 	if err != nil {
 		return a, err
 	}
 	name, value, _ := strings.Cut(header, ": ")
 	r.Header.Set(name, value)
-	resp, err := http.DefaultTransport.RoundTrip(r)
+	resp, err := by.RoundTrip(r)
 	if err != nil {
 		return a, err
 	}
@@ -46,18 +46,23 @@ func record(url, header string) (a answer, err error) {
 	return a, err
 }
 
-// empty serves the answer that it reads, and writes its address.
-func empty(in io.Reader, out io.Writer) error {
+// empty serves the answer that it reads at a unix socket, or at a TCP port if that is empty,
+// and writes its address.
+func empty(socket string, in io.Reader, out io.Writer) error {
 	var a answer
 	if err := json.NewDecoder(in).Decode(&a); err != nil {
 		return fmt.Errorf("read the answer: %w", err)
 	}
-	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	network, address := "tcp", "127.0.0.1:0"
+	if socket != "" {
+		network, address = "unix", socket
+	}
+	l, err := net.Listen(network, address)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "msg=listening url=http://%s\n", tcp.Addr())
-	return listen.HTTP(a.handler(), slog.New(slog.DiscardHandler)).Serve(tcp)
+	fmt.Fprintf(out, "msg=listening url=http://%s\n", l.Addr())
+	return listen.HTTP(a.handler(), slog.New(slog.DiscardHandler)).Serve(l)
 }
 
 // handler allocates nothing, and decides nothing.

@@ -41,7 +41,7 @@ type bench struct {
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == emptyMode {
-		if err := empty(os.Stdin, os.Stderr); err != nil {
+		if err := empty(os.Args[2], os.Stdin, os.Stderr); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

@@ -22,10 +22,11 @@ type contender struct {
 	headers   string // a file of header lines; each request has one of them
 	server    []int  // its processes; none, if it is not on this host
 	front     []int  // those of the proxy in front of it
+	socket    string // where the proxy asks it; "": at the URL
 }
 
 func (p *process) contender(headers string) contender {
-	return contender{url: p.asks + verifyPath, host: "localhost", headers: headers, server: []int{p.cmd.Process.Pid}}
+	return contender{url: p.asks + verifyPath, host: "localhost", headers: headers, server: []int{p.cmd.Process.Pid}, socket: p.socket}
 }
 
 // processor returns the processor time of the server and of the proxy in front of it.
@@ -68,7 +69,7 @@ func (b *bench) addPeer(text string) error {
 // findPeers asks each peer once, and finds its processes.
 func (b *bench) findPeers(ctx context.Context) error {
 	for n, p := range b.asked {
-		a, err := record(p.url, p.header)
+		a, err := record(http.DefaultTransport, p.url, p.header)
 		if err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -26,12 +27,13 @@ const verifyPath = "/api/verify"
 
 // process is a server that runs.
 type process struct {
-	cmd  *exec.Cmd
-	url  string
-	asks string        // where it is asked: the same URL, or that of the gate's own address
-	term func() error  // asks it to end, once: a second signal would kill it
-	said chan struct{} // closed at the end of its standard error
-	last string        // line of it
+	cmd    *exec.Cmd
+	url    string
+	asks   string        // where it is asked: the same URL, or that of the gate's own address
+	socket string        // where it is asked in place of that; "": nowhere
+	term   func() error  // asks it to end, once: a second signal would kill it
+	said   chan struct{} // closed at the end of its standard error
+	last   string        // line of it
 }
 
 var address = regexp.MustCompile(`msg=listening url=(http\S+)(?:.* gate=(http\S+))?`)
@@ -71,6 +73,16 @@ func start(cmd *exec.Cmd) (*process, error) {
 	case <-p.said:
 		return nil, fmt.Errorf("%s: %w: %s", cmd.Args[len(cmd.Args)-1], cmd.Wait(), p.last)
 	}
+}
+
+// client asks the process as the proxy does.
+func (p *process) client() http.RoundTripper {
+	if p.socket == "" {
+		return http.DefaultTransport
+	}
+	return &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", p.socket)
+	}}
 }
 
 func (p *process) stop() error {
@@ -141,8 +153,9 @@ func (b *bench) startGate(ctx context.Context, live storage.Secret) (*gate, erro
 	if b.behind != "" {
 		config = "trusted_proxies = [\"127.0.0.1/32\"]\n"
 	}
+	socket := b.socket("gate")
 	if b.own {
-		config += "[gate]\nlisten = \"127.0.0.1:0\"\n"
+		config += fmt.Sprintf("[gate]\nlisten = %q\n", cmp.Or(socket, "127.0.0.1:0"))
 	}
 	if config != "" {
 		file := filepath.Join(b.scratch, "config.toml")
@@ -155,9 +168,10 @@ func (b *bench) startGate(ctx context.Context, live storage.Secret) (*gate, erro
 	if err != nil {
 		return nil, err
 	}
+	p.socket = strings.TrimPrefix(socket, "unix:")
 	g := &gate{process: p}
 	err = await(ctx, func() (bool, error) {
-		a, err := record(p.asks+verifyPath, tokenHeader+live.Reveal())
+		a, err := record(p.client(), p.asks+verifyPath, tokenHeader+live.Reveal())
 		return a.Status == http.StatusOK, err
 	})
 	g.answered = time.Since(began)
@@ -203,9 +217,24 @@ func (b *bench) startEmpty(ctx context.Context, a answer) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := b.pinned(ctx, b.server, self, emptyMode)
+	socket := strings.TrimPrefix(b.socket("empty"), "unix:")
+	os.Remove(socket)
+	cmd := b.pinned(ctx, b.server, self, emptyMode, socket)
 	cmd.Stdin = bytes.NewReader(text)
-	return start(cmd)
+	p, err := start(cmd)
+	if err == nil {
+		p.socket = socket
+	}
+	return p, err
+}
+
+// socket returns where a server listens if the proxy asks it at a unix socket, as the manual
+// shows for a gate with an address of its own, or "".
+func (b *bench) socket(name string) string {
+	if !b.own || proxies[b.behind].socket == "" {
+		return ""
+	}
+	return "unix:" + filepath.Join(b.scratch, name+".sock")
 }
 
 // await asks until ok returns true.
