@@ -454,3 +454,24 @@ func TestCheck(t *testing.T) {
 		t.Errorf("two servers: %+v", steps)
 	}
 }
+
+// TestDoubtKeepsConnection: an answer that proves nothing is an answer, and the connection
+// that it came on is used again.
+func TestDoubtKeepsConnection(t *testing.T) {
+	s := startSlapd(t)
+	r := record(t, s.Addr)
+	c := plain(r.addr)
+	c.BaseDN = "ou=groups," + base // where nobody is
+	d := open(t, c)
+	var asked [3]int
+	for n := range asked {
+		before := r.count()
+		if err := wantOutcomes(t, d, map[string]string{nobody: "unknown"}); !InDoubt(err) {
+			t.Errorf("where nobody is: %v, want doubt", err)
+		}
+		asked[n] = r.count() - before
+	}
+	if bind := 1; asked[1] != asked[0]-bind || asked[2] != asked[1] {
+		t.Errorf("three questions took %v requests, want one less after the first, which binds", asked)
+	}
+}

@@ -26,7 +26,7 @@ func (d *Directory) service(ctx context.Context, s *server, f func(*conn) error)
 			}
 		}
 		err := f(c)
-		dead := err != nil && !answered(err)
+		dead := broken(err)
 		if dead {
 			c.close()
 		} else {

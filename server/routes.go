@@ -59,20 +59,28 @@ func (s *Server) inForce(of func(*Server) http.Handler) http.Handler {
 // the path the mux finds the gate too, or answers 404.
 func (s *Server) mainHandler() http.Handler {
 	list := slices.Concat(s.routes(), s.site.Routes())
-	asked := list[slices.IndexFunc(list, func(rt route.Route) bool { return rt.Class == route.Gate })]
-	verify, others := s.handler(asked), s.onlyHTTPS(s.mux(list, s.handler, s.failOutside))
+	all := s.gateFirst(list, s.onlyHTTPS(s.mux(list, s.handler, s.failOutside)))
 	return s.access.Handler(reply.Unstored(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if len(r.TransferEncoding) > 0 {
 			// The request may have had a length as well, which net/http drops. A proxy
 			// may have read more than one request because of it (RFC 9112, section 6.1).
 			w.Header().Set("Connection", "close")
 		}
+		all.ServeHTTP(w, r)
+	})))
+}
+
+// gateFirst answers the gate's questions by itself: to find their handler in a mux takes
+// longer than to verify a token.
+func (s *Server) gateFirst(list []route.Route, others http.Handler) http.Handler {
+	verify := s.handler(list[slices.IndexFunc(list, func(rt route.Route) bool { return rt.Class == route.Gate })])
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == gate.Path && r.URL.RawPath == "" {
 			verify.ServeHTTP(w, r)
 			return
 		}
 		others.ServeHTTP(w, r)
-	})))
+	})
 }
 
 // metricsHandler serves the metrics alone.
@@ -83,14 +91,7 @@ func (s *Server) metricsHandler() http.Handler {
 // gateHandler serves the gate's own address: the gate and /healthz.
 func (s *Server) gateHandler() http.Handler {
 	list := slices.DeleteFunc(s.routes(), func(rt route.Route) bool { return rt.Class != route.Gate && rt.Pattern != "GET /healthz" })
-	verify, others := s.handler(list[0]), s.mux(list, s.handler, s.fail)
-	return s.access.Handler(reply.Unstored(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == gate.Path {
-			verify.ServeHTTP(w, r)
-			return
-		}
-		others.ServeHTTP(w, r)
-	})))
+	return s.access.Handler(reply.Unstored(s.gateFirst(list, s.mux(list, s.handler, s.fail))))
 }
 
 // handler makes the handler of a route. It lets through callers who may call the route,

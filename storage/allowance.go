@@ -66,7 +66,7 @@ func (t *tx) measure(owner UserID) (allowance, error) {
 	if r.held >= most || len(expired) <= most {
 		return r, nil
 	}
-	expired = expired[:min(len(expired), mostRevoked)]
+	expired = expired[:min(len(expired), MostRevoked)]
 	for _, id := range expired {
 		if _, err := t.revoke(id); err != nil {
 			return r, err

@@ -102,6 +102,5 @@ func (t *tx) Edit(uid string, fn func(*User) error) error { return t.edit(uid, A
 
 // The bounds on what is part of one change.
 const (
-	MostRevoked = mostRevoked
 	MostTold    = mostTold
 )

@@ -49,7 +49,7 @@ func finishStage(ctx context.Context, stage string, opts Options, m backup.Manif
 		err = errors.Join(err, s.Close(), s.opening.Marks.ExpectFirstStart())
 	}()
 	by, all := Actor{Name: "restore"}, len(ends.Tokens)+len(ends.Users)+len(ends.Notices)+len(ends.Known)
-	n, err = restore.Apply(ends, mostRevoked,
+	n, err = restore.Apply(ends, MostRevoked,
 		func(fn func(restore.Ender) error) error { return s.takeAway(by, func(t *tx) error { return fn(t) }) },
 		func(done int) error {
 			opts.Progress("Applying revocations", done, all)

@@ -23,7 +23,7 @@ func (s *Store) revokedOf(owner UserID, after string) (list []surplus.Token, nex
 	err = s.view(func(rd *read.Reader) error {
 		var last []byte
 		for k := range rd.OwnedKeys(q) {
-			if len(list) == 10*mostRevoked {
+			if len(list) == 10*MostRevoked {
 				next = string(last)
 				return nil
 			}
@@ -51,7 +51,7 @@ func (s *Store) revokedOf(owner UserID, after string) (list []surplus.Token, nex
 // dropRecords drops the records of revoked tokens. It stops when the store is closing
 // or the disk is full.
 func (s *Store) dropRecords(list []surplus.Token) error {
-	for part := range slices.Chunk(list, mostRevoked) {
+	for part := range slices.Chunk(list, MostRevoked) {
 		err := s.change(Actor{}, func(t *tx) error {
 			for _, r := range part {
 				if err := t.dropRecord(r.ID); err != nil {

@@ -128,15 +128,15 @@ func (s *Store) Token(id ID) (Token, error) {
 	return look(s, func(rd *read.Reader) (Token, error) { return rd.Token(id) })
 }
 
-// mostRevoked is how many revocations form one change. The limit lets other
+// MostRevoked is how many revocations form one change. The limit lets other
 // changes get their turn. It also makes sure that the largest records, of 7
 // KiB, fit into a batch of the journal, 1 MiB, and into a transaction of
 // Badger: no user can create tokens that are too large to be revoked together.
-const mostRevoked = 64
+const MostRevoked = 64
 
 // RevokeTokens revokes tokens by id and returns how many were not revoked before. The
-// revocations are durable when it returns. It makes one change for every 64 ids, in the order
-// of the ids. It returns ErrNoToken for an id without a record. The change with that id and
+// revocations are durable when it returns. It makes one change for every MostRevoked ids, in
+// the order of the ids. It returns ErrNoToken for an id without a record. The change with that id and
 // the later ones are then not made; the earlier ones stay.
 func (s *Store) RevokeTokens(by Actor, ids ...ID) (n int, err error) {
 	n, _, err = s.revokeTokens(by, ids, nil)
@@ -160,7 +160,7 @@ func (s *Store) revokeTokens(by Actor, ids []ID, found map[ID]Found) (n int, pos
 	ids = slices.Clone(ids) // the caller's stay in their order
 	slices.SortFunc(ids, func(a, b ID) int { return bytes.Compare(a[:], b[:]) })
 	ids = slices.Compact(ids)
-	for part := range slices.Chunk(ids, mostRevoked) {
+	for part := range slices.Chunk(ids, MostRevoked) {
 		revoked := 0
 		var told []record.Notice
 		err := s.takeAway(by, func(t *tx) error {
@@ -267,7 +267,7 @@ func (s *Store) RevokeMatching(by Actor, f TokenFilter, ids []ID, match func(Tok
 	if err != nil {
 		return 0, err
 	}
-	for part := range slices.Chunk(ids, mostRevoked) {
+	for part := range slices.Chunk(ids, MostRevoked) {
 		revoked := 0
 		err := s.takeAway(by, func(t *tx) (err error) {
 			revoked, err = t.revokeMatching(v, part, match)

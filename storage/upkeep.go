@@ -25,7 +25,7 @@ import (
 // uses into the index.
 const (
 	flushTick = 800 * time.Millisecond / uses.Slices
-	mergeTick = flushTick / 200
+	mergeTick = flushTick / 100
 )
 
 // upkeep makes data in memory durable. Each second it writes uses to their log and the

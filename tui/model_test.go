@@ -368,12 +368,12 @@ func TestBulkRevocationStopsCleanly(t *testing.T) {
 	d.press("q<enter>y<esc>")
 	d.want("stopping")
 	d.release()
-	d.want("Stopped: revoked 100 tokens, left 150.")
+	d.want("Stopped: revoked 64 tokens, left 186.")
 	if len(f.changes) != 1 {
 		t.Errorf("%d batches", len(f.changes))
 	}
-	d.press("R150<enter>")
-	d.want("Revoked 150 tokens.")
+	d.press("R186<enter>")
+	d.want("Revoked 186 tokens.")
 }
 
 func TestUsers(t *testing.T) {

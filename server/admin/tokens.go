@@ -67,6 +67,8 @@ func mayProvision(r *route.Request) error {
 	return nil
 }
 
+const _ = uint(storage.MostRevoked - api.MostRevoked) // does not compile if clients send more
+
 // revoke serves POST /admin/tokens/revoke. It finds all the tokens before it revokes any.
 func (a *Admin) revoke(w http.ResponseWriter, r *route.Request, req api.Revocation) error {
 	ids := make([]storage.ID, 0, len(req.IDs))

@@ -292,6 +292,10 @@ type Revocation struct {
 	IDs []string `json:"ids"`
 }
 
+// MostRevoked is how many tokens are revoked together: if a Revocation of no more fails,
+// none of them is revoked. Of a longer one, the first may be.
+const MostRevoked = 64
+
 // Revoked is the answer to a Revocation. Tokens that were already revoked are not
 // counted, and are not an error.
 type Revoked struct {

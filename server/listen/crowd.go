@@ -182,7 +182,7 @@ func (o *Connections) leave(c *conn) {
 	for _, p := range c.places {
 		p.stopWaiting()
 		g := p.crowd
-		if g.n--; g.n < g.most-max(1, g.most/8) { // or each connection would begin and end the state
+		if g.n--; g.n == 0 || g.n < g.most-max(1, g.most/8) { // or each connection would begin and end the state
 			g.setFull(false)
 		}
 		if g.n == 0 && g != o.all {

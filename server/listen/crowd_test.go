@@ -113,6 +113,9 @@ func TestCrowd(t *testing.T) {
 			if len(o.networks) != 0 || o.all.n != 0 {
 				t.Errorf("%d networks and %d connections are left over", len(o.networks), o.all.n)
 			}
+			if full, overrun := o.full.crowds, o.overrun.crowds; full != 0 || overrun != 0 {
+				t.Errorf("with no connection left, all are full: %d, networks: %d", full, overrun)
+			}
 		})
 	}
 }

@@ -93,7 +93,7 @@ func (v *Views) WriteFile(name string, seals *keys.Seals, m sealed.Moment, stop 
 	v.people.RLock()
 	defer v.people.RUnlock()
 	f, p := v.tokens.value, v.people.value
-	if f == nil || p == nil || !v.people.notes.empty() {
+	if f == nil || p == nil || v.people.notes.len() > 0 {
 		return errNotKnown
 	}
 	for _, s := range f.news(v.tokens.notes.take()) {

@@ -86,9 +86,13 @@ func (k *known[T, Note]) resume(load func(*reading) (*T, error)) {
 	k.notes.on.Store(true)
 }
 
-// giveUp forgets the copy if nobody has asked for it.
+// giveUp forgets the copy if nobody has asked for it. It does not wait, and does nothing while
+// the value is used: NoteUses calls it with the lock of a shard of the table, which others
+// wait for while they use the value.
 func (k *known[T, Note]) giveUp() {
-	k.Lock()
+	if !k.TryLock() {
+		return
+	}
 	defer k.Unlock()
 	if k.value == nil && k.reading == nil {
 		k.load = nil
@@ -143,10 +147,10 @@ func (n *notes[T]) add(list ...T) int {
 	return len(n.list)
 }
 
-func (n *notes[T]) empty() bool {
+func (n *notes[T]) len() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return len(n.list) == 0
+	return len(n.list)
 }
 
 func (n *notes[T]) take() []T {

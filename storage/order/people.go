@@ -179,7 +179,7 @@ func (v *Views) withPeople(fn func(p *people) error) error {
 
 func (v *Views) followPeople() {
 	k := &v.people
-	if k.notes.empty() {
+	if k.notes.len() == 0 {
 		return // do not wait for other queries
 	}
 	k.Lock()

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -166,6 +167,60 @@ func TestSeenBefore(t *testing.T) {
 	}
 	seen("203.0.113.0/24", 1)
 	seen("192.0.2.0/24", 0) // others have displaced it
+}
+
+// TestNotesMeanwhile: what changes while a query reads the facts is noted until they are there,
+// even if Run looks for notes then.
+func TestNotesMeanwhile(t *testing.T) {
+	h := newHouse(t, 11)
+	over := make(chan struct{})
+	go func() { defer close(over); h.views.Run(false, nil) }()
+	defer func() { close(h.closing); <-over }()
+	var early *token
+	for _, t := range h.tokens {
+		if early == nil || t.id[1] < early.id[1] {
+			early = t
+		}
+	}
+	h.midway = func() {
+		early.name = "renamed"
+		for range 1 << 10 { // then Run wakes
+			h.views.NoteToken(early.id)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	for range 2 {
+		n, err := h.views.Count(order.TokenFilter{Match: &order.Match{Name: func(s string) bool { return s == "renamed" }}})
+		if n != 1 || err != nil {
+			t.Errorf("%d tokens have the new name (%v), want 1", n, err)
+		}
+	}
+}
+
+// TestManyUses: while a query looks at tokens, their uses may be saved, however many there are.
+func TestManyUses(t *testing.T) {
+	h := newHouse(t, 12)
+	token := anyOf(h.rand, h.tokens)
+	asks, saves := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	match := &order.Match{Name: func(string) bool {
+		once.Do(func() { close(asks); <-saves; time.Sleep(50 * time.Millisecond) }) // NoteUses is called
+		return true
+	}}
+	must.Get(h.views.Count(order.TokenFilter{Match: &order.Match{By: func(string) bool { return true }}}))(t)
+	ended := make(chan error)
+	go func() { _, err := h.views.Count(order.TokenFilter{Match: match}); ended <- err }()
+	<-asks
+	go h.table.Save(int(token.id[1]), ignore{}, func(func() []table.Sight) {
+		close(saves)
+		h.views.NoteUses(func() []table.Sight { return make([]table.Sight, 1<<18+1) })
+	})
+	select {
+	case err := <-ended:
+		must.Do(t, err)
+	case <-time.After(time.Minute):
+		t.Error("the query waits for the uses, and they for the query")
+	}
 }
 
 // TestQueryJoins: a query that comes while all is read waits for it, takes part in it, and

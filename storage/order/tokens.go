@@ -52,14 +52,15 @@ func (v *Views) followTokens(unsaved []table.Sight, waits bool, stop <-chan stru
 	}
 	k.following.Lock() // a query must wait for the records that another one is reading
 	defer k.following.Unlock()
-	for list := range slices.Chunk(append(k.notes.take(), unsaved...), 128) {
-		k.see(list) // each of them, even while the store closes: they are no longer noted
-		k.rest(stop)
-	}
-	f := k.there()
+	f, changes := k.changes(unsaved)
 	if f == nil {
 		return nil, nil
 	}
+	for list := range slices.Chunk(changes, 128) {
+		k.see(list) // each of them, even while the store closes: they are no longer noted
+		k.rest(stop, 0)
+	}
+	left := len(f.unread)
 	for ids := range slices.Chunk(slices.Collect(maps.Keys(f.unread)), 8) {
 		if disk.IsClosed(stop) {
 			return nil, disk.ErrClosed
@@ -67,9 +68,22 @@ func (v *Views) followTokens(unsaved []table.Sight, waits bool, stop <-chan stru
 		if err := v.readAgain(f, ids); err != nil {
 			return nil, err
 		}
-		k.rest(stop)
+		left -= len(ids)
+		k.rest(stop, left)
 	}
 	return f, nil
+}
+
+// changes returns the facts and what is new to them. Notes stay while the facts are not there:
+// they may be about a part that somebody has already read. If the facts are dropped after this,
+// what is read in their place has the changes.
+func (k *tokens) changes(unsaved []table.Sight) (*facts, []table.Sight) {
+	k.RLock()
+	defer k.RUnlock()
+	if k.value == nil {
+		return nil, nil
+	}
+	return k.value, append(k.notes.take(), unsaved...)
 }
 
 // see brings the facts up to date where they do not have what was seen.
@@ -91,9 +105,10 @@ func (k *tokens) see(list []table.Sight) {
 	}
 }
 
-// rest lets requests have the processor, unless a query waits or the store closes.
-func (k *tokens) rest(stop <-chan struct{}) {
-	if k.waiting.Load() == 0 && !disk.IsClosed(stop) {
+// rest lets requests have the processor, unless a query waits, the store closes, or there is
+// much to do: on an idle machine a rest takes a millisecond.
+func (k *tokens) rest(stop <-chan struct{}, left int) {
+	if left+k.notes.len() < manyNotes && k.waiting.Load() == 0 && !disk.IsClosed(stop) {
 		time.Sleep(20 * time.Microsecond)
 	}
 }

@@ -111,7 +111,7 @@ func (f *Flusher) recoverSlice(slice int) error {
 	if err != nil {
 		return err
 	}
-	for part := range slices.Chunk(slices.Collect(maps.Keys(found)), batch) {
+	for part := range slices.Chunk(slices.Collect(maps.Keys(found)), 32) {
 		for {
 			start := time.Now()
 			err := f.recoverSome(part, found)

@@ -23,9 +23,7 @@ import (
 const (
 	// typedAbove is how many tokens a y may revoke. For more, their number must be typed.
 	typedAbove = 20
-
-	revokeBatch = 100 // tokens revoked by one call
-	shownMost   = 100 // tokens of a set that a box shows: so many in use, and so many others
+	shownMost  = 100 // tokens of a set that a box shows: so many in use, and so many others
 
 	mostInUse = 1000 // tokens in use are counted up to here
 )
@@ -218,7 +216,7 @@ func (d Doomed) inBatches(ctx context.Context, c Server) iter.Seq2[api.Progress,
 	return func(yield func(api.Progress, error) bool) {
 		p := api.Progress{Total: d.Total}
 		done := 0
-		for part := range slices.Chunk(d.Tokens, revokeBatch) {
+		for part := range slices.Chunk(d.Tokens, api.MostRevoked) {
 			var ids []string
 			for _, t := range part {
 				ids = append(ids, t.ID)
