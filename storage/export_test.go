@@ -100,7 +100,5 @@ func (t *tx) AddToken(v Token) error                      { return t.addToken(v)
 func (t *tx) Revoke(id ID) (bool, error)                  { return t.revoke(id) }
 func (t *tx) Edit(uid string, fn func(*User) error) error { return t.edit(uid, ActionUserDisable, fn) }
 
-// The bounds on what is part of one change.
-const (
-	MostTold    = mostTold
-)
+// MostTold bounds what is part of one change.
+const MostTold = mostTold
