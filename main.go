@@ -296,7 +296,8 @@ func (a *app) client(ctx context.Context) (*api.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return d.Client(ctx, a.command == "gatehouse user add")
+	d.Create = a.command == "gatehouse user add"
+	return d.Client(ctx)
 }
 
 // running returns a client of the server that runs on the data directory.

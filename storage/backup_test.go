@@ -295,7 +295,7 @@ func TestBackupWhileBehind(t *testing.T) {
 	}
 	made := backupOf(t, s)
 	m, err := backup.Check(bytes.NewReader(made))
-	if err != nil || m.Log != s.Journal().End() || m.Log == (journal.Position{}) || m.Sequence >= m.Last() {
+	if err != nil || m.Journal != s.Journal().End() || m.Journal == (journal.Position{}) || m.Sequence >= m.Last() {
 		t.Errorf("got %+v, %v, want a log to %v", m, err, s.Journal().End())
 	}
 	full.Store(false) // otherwise the store can't be closed

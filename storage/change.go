@@ -63,7 +63,7 @@ func (s *Store) write() {
 	s.table.Reached(s.journal.End())
 	s.noted.allowances, s.noted.saved = make(map[UserID]allowance), make(map[UserID]bool)
 	s.writer.Run(writer.Target{
-		Log: s.journal, Index: s.index, Table: s.table, Space: s.space, Seals: s.seals,
+		Journal: s.journal, Index: s.index, Table: s.table, Space: s.space, Seals: s.seals,
 		Read: func(v *index.View) *read.Reader { return s.reads.At(v) },
 		Now: func() int64 {
 			s.Now() // notice a clock that was just set before writing its time

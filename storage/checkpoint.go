@@ -39,7 +39,7 @@ type checkpoints struct {
 
 	busy atomic.Bool // one is being made; the goroutine that set it owns the fields below
 	at   time.Time   // when the last checkpoint was made
-	size int64       // size of the log then
+	size int64       // size of the journal then
 
 	due atomic.Bool // the next one must not wait until it is old
 
@@ -53,7 +53,7 @@ func (c *checkpoints) accept(file checkpoint.File) {
 	s := c.s
 	c.file, c.retention = file, newRetention(s, file.Last().Sequence)
 	// A process that never runs for a whole day must still make checkpoints. A
-	// checkpoint that the log can't continue from does not count.
+	// checkpoint that the journal can't continue from does not count.
 	c.size = s.journal.Size()
 	if m := file.Last(); m.Sequence+1 >= s.journal.FirstSequence() {
 		c.at = time.UnixMilli(m.Created)

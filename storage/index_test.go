@@ -67,7 +67,7 @@ func TestReplayTurnsNoUseBack(t *testing.T) {
 	must.Do(t, s.Flush(context.Background()))
 	lost, _ := create(t, s, u)
 	must.Do(t, s.Index().Write(1, func(u *index.Update) error { return u.Delete(record.TokenKey(lost)) }))
-	must.Do(t, s.Index().CatchUp(record.Log{Journal: s.Journal()})) // from where Badger was settled: the beginning
+	must.Do(t, s.Index().CatchUp(record.Journal{Journal: s.Journal()})) // from where Badger was settled: the beginning
 	must.Get(s.Token(lost))(t)
 	view(t, s, func(rd *read.Reader) {
 		b, _, err := rd.Get(record.UsageKey(list[0].ID))

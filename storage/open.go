@@ -23,7 +23,7 @@ import (
 )
 
 // openStore opens a directory, and gives up with the error of ctx when ctx ends. It
-// calls check, unless that is nil, with the end of the log, and refuses the store if
+// calls check, unless that is nil, with the end of the journal, and refuses the store if
 // check returns an error.
 func openStore(ctx context.Context, dir string, opts Options, check func(end journal.Position) error) (*Store, error) {
 	s, err := begin(ctx, dir, opts)
@@ -52,7 +52,7 @@ func openStore(ctx context.Context, dir string, opts Options, check func(end jou
 	return s, nil
 }
 
-// begin opens the log and takes the table.
+// begin opens the journal and takes the table.
 func begin(ctx context.Context, dir string, opts Options) (*Store, error) {
 	s, err := newStore(dir, opts)
 	if err != nil {

@@ -36,7 +36,7 @@ func Restore(ctx context.Context, from io.Reader, dir string, opts Options) (res
 func finishStage(ctx context.Context, stage string, opts Options, m backup.Manifest, ends record.Ends, last uint64) (n int, err error) {
 	opts.Progress("Building the index", 0, 0)
 	s, err := openStore(ctx, stage, opts, func(end journal.Position) error {
-		if m.HasLog() && end != m.Log {
+		if m.HasJournal() && end != m.Journal {
 			return &backup.Error{Reason: "its journal continues past its end"}
 		}
 		return nil

@@ -44,7 +44,7 @@ func (s *Store) Sessions(owner UserID, cookie string) (list []Session, own int, 
 }
 
 // EndSession ends the session of a cookie, if there is one. When the index can't be
-// written, for example because the disk is full, the end goes to the log, which has
+// written, for example because the disk is full, the end goes to the journal, which has
 // a reserve.
 func (s *Store) EndSession(cookie string) error {
 	return s.unlogged.sessions.End(cookie, func(keys [][]byte) error {

@@ -105,8 +105,11 @@ func (u *upkeep) tick(ctx context.Context, slice int) {
 		s.writer.Wake()
 		return
 	}
-	// A damaged index will be built again: bring nothing into it.
-	err := s.uses.Tick(slice, !s.index.Damaged(), mergeTick)
+	merge := mergeTick
+	if s.index.Damaged() {
+		merge = 0 // it will be built again: bring nothing into it
+	}
+	err := s.uses.Tick(slice, merge)
 	if errors.Is(err, ErrDamaged) {
 		s.index.NoteDamage(err)
 		err = nil

@@ -123,7 +123,7 @@ func shorten(t *testing.T, s *storage.Store, ticks int) {
 	t.Helper()
 	s.Uses().Shorten()
 	for slice := range ticks {
-		must.Do(t, s.Uses().Tick(slice%uses.Slices, false, 0))
+		must.Do(t, s.Uses().Tick(slice%uses.Slices, 0))
 	}
 }
 

@@ -65,7 +65,7 @@ func underState[T any](t *testing.T, what string, cols []listing.Column[T], widt
 		return
 	}
 	w := listing.Widths(cols, width)
-	heads, line := listing.Heads(cols, w), listing.Line(cols, w, row, false, false, nil)
+	heads, line := listing.Heads(cols, w), listing.Line(cols, w, row, listing.Signs{}, nil)
 	at := strings.LastIndex(line, api.StateSuspended)
 	if at < 0 {
 		t.Errorf("%s at %d: no state\n%s\n%s", what, width, heads, line)

@@ -88,15 +88,8 @@ func (b binding) has(name string) bool { return slices.Contains(b.keys, name) }
 // not about a row.
 func (b binding) ofUser() bool { return slices.ContainsFunc([]string{"l", "U", "P"}, b.has) }
 
-// bindings returns the keys of all screens, the most wanted first; with readOnly, without
-// those that change anything or write a file.
-func bindings(readOnly bool) []binding {
-	all := slices.Concat(changeKeys(), moveKeys(), tabKeys(), otherKeys())
-	if readOnly {
-		all = slices.DeleteFunc(all, func(b binding) bool { return b.changes || b.writes })
-	}
-	return all
-}
+// bindings returns the keys of all screens, the most wanted first.
+func bindings() []binding { return slices.Concat(changeKeys(), moveKeys(), tabKeys(), otherKeys()) }
 
 func changeKeys() []binding {
 	return []binding{

@@ -3,6 +3,7 @@ package tui
 import (
 	"cmp"
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -76,7 +77,10 @@ func newModel(ctx context.Context, c client, o Options, st styles) *model {
 	m.later = func(d time.Duration, msg tea.Msg) tea.Cmd {
 		return tea.Tick(d, func(time.Time) tea.Msg { return msg })
 	}
-	m.keys = bindings(o.ReadOnly)
+	m.keys = bindings()
+	if o.ReadOnly {
+		m.keys = slices.DeleteFunc(m.keys, func(b binding) bool { return b.changes || b.writes })
+	}
 	m.pane.m = m
 	m.tabs = [5]screen{newUsers(m), newTokens(m), newReview(m), newEvents(m, nil), &status{m: m}}
 	m.stack = []screen{m.tabs[0]}
@@ -193,7 +197,7 @@ func (m *model) key(k key) tea.Cmd {
 
 // idle says why a key does nothing here, if it does something elsewhere.
 func (m *model) idle(name string) {
-	for _, b := range bindings(false) {
+	for _, b := range bindings() {
 		switch here := b.on&m.screen().place() != 0; {
 		case !b.has(name):
 		case here && m.o.ReadOnly:

@@ -229,7 +229,7 @@ func TestPlainHasEveryAction(t *testing.T) {
 		"pgdown": "more", "pgup": "less", "esc": "back", "1": "users", "2": "tokens", "3": "review", "4": "events", "5": "status", "tab": "review never", "shift+tab": "review 30d", "q": "quit",
 	}
 	screenOnly := []string{"j", "k", "g", "G", "v", "m", "y", "p", "ctrl+p"}
-	for _, b := range bindings(false) {
+	for _, b := range bindings() {
 		k := b.keys[0]
 		if words[k] == "" && !slices.Contains(screenOnly, k) {
 			t.Errorf("%s (%s) has no word", k, b.help)

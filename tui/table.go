@@ -285,10 +285,10 @@ func (t *table[T]) divider(name string, width int) string {
 // row draws a row. The one under the cursor is not coloured: it is highlighted whole.
 func (t *table[T]) row(cols []listing.Column[T], w []int, row T, current bool, words []string) string {
 	if current {
-		return listing.Line(cols, w, row, true, t.marked(row), nil)
+		return listing.Line(cols, w, row, listing.Signs{Cursor: true, Mark: t.marked(row)}, nil)
 	}
 	odd := cols[len(cols)-1].Odd
-	return listing.Line(cols, w, row, false, t.marked(row), func(c *listing.Column[T], cell string) string {
+	return listing.Line(cols, w, row, listing.Signs{Mark: t.marked(row)}, func(c *listing.Column[T], cell string) string {
 		tone := listing.Plain
 		switch {
 		case c.Tone != nil:

@@ -172,7 +172,7 @@ func TestRunNeedsATerminal(t *testing.T) {
 func TestEveryActionHasACommand(t *testing.T) {
 	root := &cobra.Command{Use: "gatehouse"}
 	root.AddCommand(cli.Commands(cli.Env{})...)
-	for _, b := range bindings(false) {
+	for _, b := range bindings() {
 		if b.changes && b.twin == "" {
 			t.Errorf("%s (%s) has no command", b.show, b.help)
 		}
@@ -194,7 +194,7 @@ func TestEveryActionHasACommand(t *testing.T) {
 func TestNoKeyMeansTwoThings(t *testing.T) {
 	for _, p := range []place{onUsers, onTokens, onReview, onAccounts, onNetworks, onUser, onToken, onEvents, onStatus} {
 		seen := map[string]string{}
-		for _, b := range bindings(false) {
+		for _, b := range bindings() {
 			for _, k := range b.keys {
 				if b.on&p == 0 {
 					continue

@@ -136,7 +136,7 @@ func (d Dir) BackupTo(ctx context.Context, w io.Writer) (m backup.Manifest, err 
 // the backup goes where root wants it.
 func (d Dir) snapshot(ctx context.Context, w io.Writer, check, place func() error) error {
 	back := func() error { return nil }
-	client, err := d.client(ctx, false, func(dir string) (err error) {
+	client, err := d.client(ctx, func(dir string) (err error) {
 		back, err = disk.ActAsOwner(dir)
 		return err
 	})

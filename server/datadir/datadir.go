@@ -41,6 +41,7 @@ type Dir struct {
 	Version  string
 	Messages io.Writer
 	Terminal io.Writer // Messages, if that is a terminal; else nil
+	Create   bool      // Client makes a store if there is none
 
 	logs *config.LogHandler // of the server
 	key  keys.File          // see readKey
@@ -48,34 +49,32 @@ type Dir struct {
 
 // Open opens the store, and a server on it.
 func (d Dir) Open(cfg config.Config, log *slog.Logger) (*storage.Store, *server.Server, error) {
-	return d.start(cfg, log, false)
+	return d.start(cfg, storage.Options{Log: log})
 }
 
 // OpenEarly is [Dir.Open], but returns as soon as tokens can be verified: see
 // storage.Options.
 func (d Dir) OpenEarly(cfg config.Config, log *slog.Logger) (*storage.Store, *server.Server, error) {
-	return d.start(cfg, log, true)
+	return d.start(cfg, storage.Options{Log: log, Early: true})
 }
 
-func (d Dir) start(cfg config.Config, log *slog.Logger, early bool) (*storage.Store, *server.Server, error) {
-	store, err := storage.Open(d.Path, storage.Options{
-		KeyFile: cfg.KeyFile, Key: d.key, MaxPerUser: cfg.Tokens.MaxPerUser, Holder: d.Command, Log: log, Early: early,
-		KeepEvents: cfg.Audit.Keep.Duration, MostEvents: cfg.Audit.MaxSize.Bytes, Segment: cfg.Audit.Segment(),
-	})
+func (d Dir) start(cfg config.Config, o storage.Options) (*storage.Store, *server.Server, error) {
+	o.KeyFile, o.Key, o.Holder, o.MaxPerUser = cfg.KeyFile, d.key, d.Command, cfg.Tokens.MaxPerUser
+	o.KeepEvents, o.MostEvents, o.Segment = cfg.Audit.Keep.Duration, cfg.Audit.MaxSize.Bytes, cfg.Audit.Segment()
+	store, err := storage.Open(d.Path, o)
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := server.New(store, cfg, server.Options{Version: d.Version, Log: log})
+	s, err := server.New(store, cfg, server.Options{Version: d.Version, Log: o.Log})
 	if err != nil {
 		return nil, nil, errors.Join(err, store.Close())
 	}
 	return store, s, nil
 }
 
-// Client returns a client that administers the directory; the caller closes it. If there
-// is no store, Client makes one if create is set, and otherwise returns an error.
-func (d Dir) Client(ctx context.Context, create bool) (*api.Client, error) {
-	return d.client(ctx, create, disk.BecomeOwner)
+// Client returns a client that administers the directory; the caller closes it.
+func (d Dir) Client(ctx context.Context) (*api.Client, error) {
+	return d.client(ctx, disk.BecomeOwner)
 }
 
 // Running returns a client of the server that runs on the directory, or an error if none
@@ -90,7 +89,7 @@ func (d Dir) Running(ctx context.Context) (*api.Client, error) {
 
 // client is Client. Before it opens the store itself, it calls become, which gives
 // the process the identity of the directory's owner.
-func (d Dir) client(ctx context.Context, create bool, become func(dir string) error) (*api.Client, error) {
+func (d Dir) client(ctx context.Context, become func(dir string) error) (*api.Client, error) {
 	c, err := d.Running(ctx)
 	if c == nil || err == nil {
 		return c, err
@@ -106,7 +105,7 @@ func (d Dir) client(ctx context.Context, create bool, become func(dir string) er
 	if err != nil {
 		return nil, err
 	}
-	if !has && !create {
+	if !has && !d.Create {
 		return nil, fmt.Errorf("there is no store in %s: start one with `gatehouse serve`, or name another directory with --data", d.Path)
 	}
 	c, err = d.offline(ctx, become)

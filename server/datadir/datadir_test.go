@@ -46,7 +46,7 @@ func TestCounted(t *testing.T) {
 		must.Do(t, os.CopyFS(killed, os.DirFS(dir)))
 	}
 	must.Do(t, os.Chmod(filepath.Join(killed, "key"), 0o600))
-	c := must.Get(Dir{Path: killed, Messages: io.Discard}.Client(t.Context(), false))(t)
+	c := must.Get(Dir{Path: killed, Messages: io.Discard}.Client(t.Context()))(t)
 	defer c.Close()
 	n := 0
 	for tok := range must.All(c.Tokens(t.Context(), api.TokenQuery{}))(t) {

@@ -28,8 +28,9 @@ func (d Dir) BackupInto(ctx context.Context, dir string, now time.Time) (file st
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		return file, m, errors.New("no such file or directory: make the directory first")
 	}
+	const force = false
 	for n := 2; ; n++ {
-		m, err = d.Backup(ctx, file, false)
+		m, err = d.Backup(ctx, file, force)
 		if n > 9 || !errors.Is(err, errExists) {
 			return file, m, err
 		}

@@ -11,14 +11,14 @@ import (
 
 type object = map[string]any
 
-func on(yes bool) object { return object{"supported": yes} }
+func supported(yes bool) object { return object{"supported": yes} }
 
 // providerConfig describes what of SCIM is served.
 func providerConfig(url func(path string) string) object {
 	return object{
 		"schemas": []string{"urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig"},
-		"patch":   on(true), "bulk": object{"supported": false, "maxOperations": 0, "maxPayloadSize": 0},
-		"filter": object{"supported": true, "maxResults": mostListed}, "changePassword": on(false), "sort": on(false), "etag": on(false),
+		"patch":   supported(true), "bulk": object{"supported": false, "maxOperations": 0, "maxPayloadSize": 0},
+		"filter": object{"supported": true, "maxResults": mostListed}, "changePassword": supported(false), "sort": supported(false), "etag": supported(false),
 		"authenticationSchemes": []object{{
 			"type": "oauthbearertoken", "name": "OAuth Bearer Token", "primary": true,
 			"description": "A token of a service account with the scope scim:PROVIDER, as Authorization: Bearer",

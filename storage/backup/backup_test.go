@@ -41,7 +41,7 @@ func sample(t *testing.T, ops []record.Op, j *journal.Journal, skipped func(erro
 			t.Fatal(err)
 		}
 		defer log.Close()
-		m.Log = log.End()
+		m.Journal = log.End()
 	}
 	out := new(bytes.Buffer)
 	w := must.Get(backup.NewWriter(out, m, []byte("keyring")))(t)
@@ -50,7 +50,7 @@ func sample(t *testing.T, ops []record.Op, j *journal.Journal, skipped func(erro
 	}
 	must.Do(t, w.End(key))
 	if log != nil {
-		must.Do(t, w.Log(t.Context(), log, m.Sequence, skipped))
+		must.Do(t, w.Journal(t.Context(), log, m.Sequence, skipped))
 	}
 	must.Do(t, w.Flush())
 	return out.Bytes()
@@ -70,7 +70,7 @@ func TestReader(t *testing.T) {
 	want := manyOps()
 	b := sample(t, want, j, func(err error, _ uint64) { t.Error(err) })
 	r := must.Get(backup.Open(bytes.NewReader(b)))(t)
-	if string(r.Keyring) != "keyring" || r.Manifest.Users != 6 || !r.Manifest.HasLog() || r.Manifest.Last() != 20 {
+	if string(r.Keyring) != "keyring" || r.Manifest.Users != 6 || !r.Manifest.HasJournal() || r.Manifest.Last() != 20 {
 		t.Errorf("got %q, %+v", r.Keyring, r.Manifest)
 	}
 	copied := new(bytes.Buffer)
@@ -97,7 +97,7 @@ func TestReader(t *testing.T) {
 	}
 	to := filepath.Join(t.TempDir(), "journal")
 	l := must.Get(journal.NewLayout(to))(t)
-	must.Do(t, errors.Join(r.Log(l.Put, l.Reset), l.Close(), r.AtEnd()))
+	must.Do(t, errors.Join(r.Journal(l.Put, l.Reset), l.Close(), r.AtEnd()))
 	again := must.Get(journal.Open(to, key, journal.Options{}))(t)
 	defer again.Close()
 	if again.End() != j.End() {
@@ -161,7 +161,7 @@ func TestDamagedLog(t *testing.T) {
 	resets := 0
 	err = errors.Join(
 		r.Records(func([]byte) error { return nil }),
-		r.Log(func(journal.Piece) error { return nil }, func() error { resets++; return nil }),
+		r.Journal(func(journal.Piece) error { return nil }, func() error { resets++; return nil }),
 		r.AtEnd())
 	if err != nil || resets != 1 {
 		t.Errorf("got %d resets, %v, want 1", resets, err)
@@ -190,17 +190,17 @@ func TestLogEnds(t *testing.T) {
 	}
 	defer log.Close()
 	skipped := func(err error, _ uint64) { t.Errorf("skipped: %v", err) }
-	w := must.Get(backup.NewWriter(&full{}, backup.Manifest{Log: log.End()}, make([]byte, 1<<20-2000)))(t)
-	if err := w.Log(t.Context(), log, 0, skipped); !errors.Is(err, errFull) || errors.As(err, new(*journal.CorruptError)) {
+	w := must.Get(backup.NewWriter(&full{}, backup.Manifest{Journal: log.End()}, make([]byte, 1<<20-2000)))(t)
+	if err := w.Journal(t.Context(), log, 0, skipped); !errors.Is(err, errFull) || errors.As(err, new(*journal.CorruptError)) {
 		t.Errorf("got %v, want %v", err, errFull)
 	}
 	why := errors.New("the store is closed")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(why)
-	if w, err = backup.NewWriter(new(bytes.Buffer), backup.Manifest{Log: log.End()}, nil); err != nil {
+	if w, err = backup.NewWriter(new(bytes.Buffer), backup.Manifest{Journal: log.End()}, nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Log(ctx, log, 0, skipped); !errors.Is(err, why) {
+	if err := w.Journal(ctx, log, 0, skipped); !errors.Is(err, why) {
 		t.Errorf("got %v, want %v", err, why)
 	}
 }

@@ -57,7 +57,7 @@ const (
 type Manifest struct {
 	Sequence uint64           `json:"sequence"`          // of the last journal record in the snapshot
 	Position journal.Position `json:"position,omitzero"` // the same
-	Log      journal.Position `json:"log,omitzero"`      // where the journal in a backup ends; zero: it has none
+	Journal  journal.Position `json:"log,omitzero"`      // where the journal in a backup ends; zero: it has none
 	Created  int64            `json:"created"`           // ms
 	Users    int64            `json:"users"`
 	Tokens   int64            `json:"tokens"`
@@ -65,10 +65,10 @@ type Manifest struct {
 
 // Last returns the last record in the snapshot, or in the journal of the
 // backup.
-func (m Manifest) Last() uint64 { return max(m.Sequence, m.Log.Sequence) }
+func (m Manifest) Last() uint64 { return max(m.Sequence, m.Journal.Sequence) }
 
-// HasLog reports whether the backup has a journal.
-func (m Manifest) HasLog() bool { return m.Log != (journal.Position{}) }
+// HasJournal reports whether the backup has a journal.
+func (m Manifest) HasJournal() bool { return m.Journal != (journal.Position{}) }
 
 // Error says where a snapshot does not verify.
 type Error struct {

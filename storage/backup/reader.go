@@ -15,7 +15,7 @@ import (
 )
 
 // Reader reads a snapshot and checks it. The manifest and the keyring are available at
-// once. Then call [Reader.Records], [Reader.Log] and [Reader.AtEnd], in this order.
+// once. Then call [Reader.Records], [Reader.Journal] and [Reader.AtEnd], in this order.
 type Reader struct {
 	Manifest Manifest
 	Keyring  []byte // sealed
@@ -121,10 +121,10 @@ func (r *Reader) Authentic(key [32]byte) error {
 	return nil
 }
 
-// Log calls put with each piece of the journal in a backup, and reset when the
+// Journal calls put with each piece of the journal in a backup, and reset when the
 // pieces so far do not count. Call it after [Reader.Records].
-func (r *Reader) Log(put func(journal.Piece) error, reset func() error) error {
-	if !r.Manifest.HasLog() {
+func (r *Reader) Journal(put func(journal.Piece) error, reset func() error) error {
+	if !r.Manifest.HasJournal() {
 		return nil
 	}
 	for pieces := uint64(0); ; {
@@ -209,7 +209,7 @@ func Check(in io.Reader) (Manifest, error) {
 	}
 	err = r.Records(func([]byte) error { return nil })
 	if err == nil {
-		err = r.Log(func(journal.Piece) error { return nil }, func() error { return nil })
+		err = r.Journal(func(journal.Piece) error { return nil }, func() error { return nil })
 	}
 	if err == nil {
 		err = r.AtEnd()

@@ -15,7 +15,7 @@ import (
 )
 
 // Writer writes a snapshot. Call [Writer.Op] for each operation, then [Writer.End],
-// then [Writer.Log] for a backup, and [Writer.Flush].
+// then [Writer.Journal] for a backup, and [Writer.Flush].
 type Writer struct {
 	w   *bufio.Writer
 	sum [sha256.Size]byte
@@ -64,18 +64,18 @@ func (w *Writer) End(key [32]byte) error {
 	return w.chunk(chunkEnd, append(n, endMAC(key, w.sum, append([]byte{chunkEnd}, n...))...))
 }
 
-// Log writes a journal. A start does not notice damage in an old segment, and the damage
+// Journal writes a journal. A start does not notice damage in an old segment, and the damage
 // must not make further backups impossible. So the backup then has only the records
-// after it, and Log calls skipped with the damage and with the first record in the
-// backup. All records after needed must be there. Log ends when ctx ends, with its
+// after it, and Journal calls skipped with the damage and with the first record in the
+// backup. All records after needed must be there. Journal ends when ctx ends, with its
 // cause.
-func (w *Writer) Log(ctx context.Context, log *journal.Copy, needed uint64, skipped func(damage error, first uint64)) error {
+func (w *Writer) Journal(ctx context.Context, from *journal.Copy, needed uint64, skipped func(damage error, first uint64)) error {
 	var pieces uint64
 	var b []byte
-	first := log.Segments()
-	for from := 0; ; {
+	first := from.Segments()
+	for at := 0; ; {
 		var unwritten error
-		ended, err := log.Read(ctx, from, func(p journal.Piece) error {
+		ended, err := from.Read(ctx, at, func(p journal.Piece) error {
 			pieces++
 			b = p.Append(b[:0])
 			unwritten = w.chunk(chunkPiece, b)
@@ -89,10 +89,10 @@ func (w *Writer) Log(ctx context.Context, log *journal.Copy, needed uint64, skip
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		}
-		if from = ended + 1; !errors.As(err, new(*journal.CorruptError)) || from >= len(first) || first[from] > needed+1 {
+		if at = ended + 1; !errors.As(err, new(*journal.CorruptError)) || at >= len(first) || first[at] > needed+1 {
 			return disk.NotRead("back up the audit log", err)
 		}
-		skipped(err, first[from])
+		skipped(err, first[at])
 		if err := w.chunk(chunkReset, nil); err != nil {
 			return err
 		}

@@ -1,11 +1,11 @@
 // Package checkpoint reads and writes the records of a store as one file: as a
-// checkpoint, which the store keeps beside its log, or as a backup, with the log behind
+// checkpoint, which the store keeps beside its journal, or as a backup, with the journal behind
 // the records.
 //
 //	Source.Write   one moment of the index  ->  a checkpoint or a backup
-//	File.Put       the checkpoint           ->  an empty index, which then takes the log
+//	File.Put       the checkpoint           ->  an empty index, which then takes the journal
 //
-// It never decides when to make a checkpoint or which part of the log may go, changes
+// It never decides when to make a checkpoint or which part of the journal may go, changes
 // nothing in the index, and never passes on data that does not verify. Package backup
 // defines the format.
 package checkpoint
@@ -26,7 +26,7 @@ import (
 type File struct {
 	Path string
 	Key  [32]byte                     // authenticates it
-	Has  func(journal.Position) error // returns nil if the log has the position
+	Has  func(journal.Position) error // returns nil if the journal has the position
 	Stop func() error                 // returns an error to end a walk
 }
 
@@ -66,7 +66,7 @@ func (f *File) begin() (*backup.Reader, error) {
 }
 
 // read calls fn with each chunk of the checkpoint's operations. It returns nil
-// only if the checkpoint is complete and belongs to this log.
+// only if the checkpoint is complete and belongs to this journal.
 func (f *File) read(fn func(ops []byte) error) (backup.Manifest, error) {
 	in, err := os.Open(f.Path)
 	if err != nil {
@@ -101,7 +101,7 @@ func (f *File) Check() error {
 }
 
 // Completes returns nil if the checkpoint holds every record before first, which is the
-// first record of the log. It reads all of the checkpoint.
+// first record of the journal. It reads all of the checkpoint.
 func (f *File) Completes(first uint64) error {
 	err := f.Check()
 	switch {

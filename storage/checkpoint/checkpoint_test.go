@@ -81,7 +81,7 @@ func put(f checkpoint.File) (ops map[string][]byte, sequence uint64, err error) 
 func TestPut(t *testing.T) {
 	f := start(t)
 	file, m := f.write(t)
-	if m.Users != 1 || m.Tokens != 1 || m.Created != 1<<40 || m.HasLog() || f.owned != 1 || file.Last() != m {
+	if m.Users != 1 || m.Tokens != 1 || m.Created != 1<<40 || m.HasJournal() || f.owned != 1 || file.Last() != m {
 		t.Errorf("got %+v, the file has %+v, %d keys of tokens", m, file.Last(), f.owned)
 	}
 	ops, sequence, err := put(file)
@@ -181,7 +181,7 @@ func TestBackup(t *testing.T) {
 	f.Table.Touch(token.ID, e.Slot, 3000, record.Origin{})
 	var out bytes.Buffer
 	m, err := f.WriteBackup(t.Context(), &out)
-	if err != nil || m.Log != log.End() {
+	if err != nil || m.Journal != log.End() {
 		t.Fatalf("got %+v, %v", m, err)
 	}
 	if got, err := backup.Check(bytes.NewReader(out.Bytes())); err != nil || got != m {

@@ -33,27 +33,28 @@ type Source struct {
 	Counts func(index.Counts) record.Op           // the record of the counts
 	Now    func() int64                           // ms
 	Owned  func(key []byte)                       // is called with the key of each user's token, in order
-	// Skipped is called with damage in the log, and with the record from which the
+	// Skipped is called with damage in the journal, and with the record from which the
 	// backup goes on.
 	Skipped func(damage error, first uint64)
 }
 
 // WriteCheckpoint writes a checkpoint. When ctx ends, it returns the cause.
 func (s *Source) WriteCheckpoint(ctx context.Context, out io.Writer) (backup.Manifest, error) {
-	return s.write(ctx, out, false)
+	return s.write(ctx, out, nil)
 }
 
-// WriteBackup writes a backup, which also contains the log. When ctx ends, it returns the
+// WriteBackup writes a backup, which also contains the journal. When ctx ends, it returns the
 // cause.
 func (s *Source) WriteBackup(ctx context.Context, out io.Writer) (backup.Manifest, error) {
-	return s.write(ctx, out, true)
+	return s.write(ctx, out, s.Journal)
 }
 
-func (s *Source) write(ctx context.Context, out io.Writer, withLog bool) (m backup.Manifest, err error) {
+// write also writes a copy of the journal, unless that is nil.
+func (s *Source) write(ctx context.Context, out io.Writer, j *journal.Journal) (m backup.Manifest, err error) {
 	var w *backup.Writer
-	var log *journal.Copy
+	var records *journal.Copy
 	err = s.View(func(rd *index.View) (err error) {
-		if !withLog && !rd.Steady() {
+		if j == nil && !rd.Steady() {
 			return disk.ErrNoSpace // the index is behind
 		}
 		at, want, err := rd.State()
@@ -61,15 +62,15 @@ func (s *Source) write(ctx context.Context, out io.Writer, withLog bool) (m back
 			return err
 		}
 		m = backup.Manifest{Sequence: at.Sequence, Position: at, Created: s.Now(), Users: want.First, Tokens: want.Second}
-		if withLog {
+		if j != nil {
 			// The index may already have parts of later records. The journal brings them
 			// in again.
-			if log, err = s.Journal.Copy(); err != nil {
+			if records, err = j.Copy(); err != nil {
 				return err
 			}
-			m.Log = log.End()
+			m.Journal = records.End()
 		}
-		// Only now: it must have the keys of all tokens in the view and in the log, and a
+		// Only now: it must have the keys of all tokens in the view and in the journal, and a
 		// rotation may have added one a moment ago.
 		keyring, err := os.ReadFile(s.Keyring)
 		if err != nil {
@@ -78,16 +79,16 @@ func (s *Source) write(ctx context.Context, out io.Writer, withLog bool) (m back
 		if w, err = backup.NewWriter(out, m, keyring); err != nil {
 			return err
 		}
-		return s.writeOps(ctx, rd, w, want, withLog)
+		return s.writeOps(ctx, rd, w, want, j != nil)
 	})
-	if log != nil {
-		defer log.Close()
+	if records != nil {
+		defer records.Close()
 	}
 	if err == nil {
 		err = w.End(s.Key)
 	}
-	if err == nil && withLog {
-		err = w.Log(ctx, log, m.Sequence, s.Skipped)
+	if err == nil && j != nil {
+		err = w.Journal(ctx, records, m.Sequence, s.Skipped)
 	}
 	if err != nil {
 		return m, err
@@ -99,10 +100,10 @@ func (s *Source) write(ctx context.Context, out io.Writer, withLog bool) (m back
 // snapshot must not make the loss of a record final. While the index is behind
 // the journal it may have some of the later records, so writeOps can't check
 // that; a backup then relies on its journal.
-func (s *Source) writeOps(ctx context.Context, rd *index.View, w *backup.Writer, want index.Counts, withLog bool) error {
+func (s *Source) writeOps(ctx context.Context, rd *index.View, w *backup.Writer, want index.Counts, withJournal bool) error {
 	var got index.Counts
 	for _, kind := range kinds {
-		if kind == 'l' && withLog {
+		if kind == 'l' && withJournal {
 			if err := s.writeUsages(ctx, rd, w); err != nil {
 				return err
 			}

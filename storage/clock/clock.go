@@ -1,6 +1,6 @@
 // Package clock owns what a store knows about the time: whether the clock can be trusted,
 // what replaces a time that can't be right, and the file that keeps this knowledge. The
-// log's records have the times of a wrong clock too, so the file is separate from the
+// journal's records have the times of a wrong clock too, so the file is separate from the
 // log.
 //
 // A time in the future was written by a clock that was ahead and has been set right
@@ -128,8 +128,8 @@ func (c *Clock) Confirm() {
 }
 
 // Open begins with the knowledge of the last program. Without the file it knows only
-// when the last record of the log was written.
-func (c *Clock) Open(log *journal.Journal, seals *keys.Seals) error {
+// when the last record of the journal was written.
+func (c *Clock) Open(j *journal.Journal, seals *keys.Seals) error {
 	c.seals = seals
 	var known wallclock.Known
 	b, err := os.ReadFile(c.opts.File)
@@ -139,7 +139,7 @@ func (c *Clock) Open(log *journal.Journal, seals *keys.Seals) error {
 		}
 	}
 	if err != nil {
-		if known, err = timeOfLastRecord(log); err != nil {
+		if known, err = timeOfLastRecord(j); err != nil {
 			return err
 		}
 	}
@@ -153,12 +153,12 @@ func (c *Clock) Open(log *journal.Journal, seals *keys.Seals) error {
 	return nil
 }
 
-func timeOfLastRecord(log *journal.Journal) (known wallclock.Known, err error) {
-	last := log.LastSequence()
-	if last < log.FirstSequence() {
+func timeOfLastRecord(j *journal.Journal) (known wallclock.Known, err error) {
+	last := j.LastSequence()
+	if last < j.FirstSequence() {
 		return known, nil
 	}
-	err = log.Replay(context.Background(), last-1, func(r journal.Record) error {
+	err = j.Replay(context.Background(), last-1, func(r journal.Record) error {
 		known = wallclock.Known{Right: r.Time, Proven: true}
 		return nil
 	})

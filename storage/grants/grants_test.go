@@ -31,7 +31,7 @@ func open(t *testing.T, dir string, ring keys.Ring) *grants.Grants {
 func newRing(t *testing.T) keys.Ring {
 	t.Helper()
 	dir := t.TempDir()
-	ring := must.Get(keys.Load(filepath.Join(dir, "keyring"), filepath.Join(dir, "key"), true))(t)
+	ring := must.Get(keys.Load(filepath.Join(dir, "keyring"), filepath.Join(dir, "key"), keys.Make))(t)
 	return ring
 }
 
@@ -281,7 +281,7 @@ func TestDoubted(t *testing.T) {
 // grant is read, and later.
 func BenchmarkDoubted(b *testing.B) {
 	dir := b.TempDir()
-	ring := must.Get(keys.Load(filepath.Join(dir, "keyring"), filepath.Join(dir, "key"), true))(b)
+	ring := must.Get(keys.Load(filepath.Join(dir, "keyring"), filepath.Join(dir, "key"), keys.Make))(b)
 	s, err := grants.New(filepath.Join(dir, "grants"), ring)
 	for n := range 20_000 {
 		if err == nil {

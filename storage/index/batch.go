@@ -8,7 +8,7 @@ import (
 	"gatehouse/storage/record"
 )
 
-// Batch holds the operations that one append to the log puts into the index. Its view
+// Batch holds the operations that one append to the journal puts into the index. Its view
 // sees the operations entered before. Only the writer makes batches, one after the
 // other.
 type Batch struct {
@@ -20,7 +20,7 @@ type Batch struct {
 
 // Batch begins a batch. The caller discards it.
 func (x *Index) Batch() *Batch {
-	return &Batch{View: *x.begin(true), holds: x.holds, ops: x.batch[:0]}
+	return &Batch{View: *x.begin(toWrite), holds: x.holds, ops: x.batch[:0]}
 }
 
 // Discard ends the batch. Uncommitted operations have no effect.
@@ -61,7 +61,7 @@ func (b *Batch) count(o record.Op) error {
 	return nil
 }
 
-// Counts returns the operation that records in the log what the index must hold
+// Counts returns the operation that records in the journal what the index must hold
 // after the batch. changed is false if the batch does not change that.
 func (b *Batch) Counts() (o record.Op, changed bool) {
 	if b.holds == b.x.holds {
@@ -72,9 +72,9 @@ func (b *Batch) Counts() (o record.Op, changed bool) {
 	return o, true
 }
 
-// Commit brings into Badger the operations that the log now has, up to end. If it can't,
+// Commit brings into Badger the operations that the journal now has, up to end. If it can't,
 // the change has not failed, since it is durable: the operations wait in memory, and the
-// next start reads them from the log. If short is not nil, it says why Badger gets
+// next start reads them from the journal. If short is not nil, it says why Badger gets
 // nothing. No view begins before also has returned, so everything that also changes
 // becomes visible at the same time as the batch.
 func (b *Batch) Commit(end journal.Position, short error, also func()) {

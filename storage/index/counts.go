@@ -16,11 +16,11 @@ import (
 )
 
 // Counts say what the index must hold: how many records, and the sum of their
-// fingerprints. The writer updates them with each operation and writes them into the log
+// fingerprints. The writer updates them with each operation and writes them into the journal
 // with each change. So one walk through the index finds out if Badger has lost a record,
-// kept one twice or returned to an older version, without reading the log again.
+// kept one twice or returned to an older version, without reading the journal again.
 //
-// Records that are not in the log do not count: last uses, sessions, recent
+// Records that are not in the journal do not count: last uses, sessions, recent
 // files.
 type Counts struct {
 	First, Second int64 // of the reported kinds
@@ -29,7 +29,7 @@ type Counts struct {
 }
 
 var (
-	countsKey  = []byte("m counts") // in the log and in checkpoints
+	countsKey  = []byte("m counts") // in the journal and in checkpoints
 	appliedKey = []byte("m applied")
 )
 
@@ -90,7 +90,7 @@ func parseCounts(b []byte) (c Counts, ok bool) {
 	return c, len(b) == 0
 }
 
-// take adopts the counts that an operation of the log, or of a checkpoint, sets.
+// take adopts the counts that an operation of the journal, or of a checkpoint, sets.
 func (x *Index) take(o record.Op) error {
 	if string(o.Key) != string(countsKey) {
 		return nil
@@ -107,7 +107,7 @@ func (x *Index) take(o record.Op) error {
 	return nil
 }
 
-// CountsOp returns the operation that records the counts in the log or in a
+// CountsOp returns the operation that records the counts in the journal or in a
 // checkpoint.
 func (x *Index) CountsOp(c Counts) record.Op {
 	return record.Op{Key: countsKey, Value: x.opts.Seals.Seal(countsKey, c.value())}
@@ -130,9 +130,9 @@ func (x *Index) Compare() error {
 	}
 }
 
-// compareOnce returns false while the index is behind the log.
+// compareOnce returns false while the index is behind the journal.
 func (x *Index) compareOnce() (ok bool, err error) {
-	v := x.now(false)
+	v := x.now(toRead)
 	defer v.txn.Discard()
 	if !v.Steady() {
 		return false, nil
@@ -222,7 +222,7 @@ func (x *Index) tally(v *View) (Counts, error) {
 
 func (x *Index) tallyPart(v *View, prefix []byte, c *Counts) error {
 	n, start := 0, time.Now()
-	for item := range v.scan(prefix, nil, false) {
+	for item := range v.scan(prefix, nil, forwards) {
 		err := item.Value(func(stored []byte) error {
 			x.enter(c, item.Key(), stored, 1)
 			return nil

@@ -1,25 +1,25 @@
-// Package index is the projection of the log that listings and rare reads need: all
+// Package index is the projection of the journal that listings and rare reads need: all
 // records by their keys, in Badger. Verification reads it only for tokens with scopes,
 // addresses, an end or a rotation, and caches what it read (package verify).
 //
-// The index owns the directory "index" of a store. It receives operations, as the log has
+// The index owns the directory "index" of a store. It receives operations, as the journal has
 // them, and knows about their keys and values only what [Kinds] says. It is never
-// believed against the log: an index that does not agree with it catches up or is filled
+// believed against the journal: an index that does not agree with it catches up or is filled
 // again.
 //
 //	Open      verifies Badger's files, then opens them, and reads the position
-//	CatchUp   brings in what the log has beyond the position, and compares
-//	Fill      fills an empty index from a checkpoint, and from the log after that
-//	Batch     is what one append to the log puts: the writer's
+//	CatchUp   brings in what the journal has beyond the position, and compares
+//	Fill      fills an empty index from a checkpoint, and from the journal after that
+//	Batch     is what one append to the journal puts: the writer's
 //	View      reads as of one moment
-//	Update    writes what the log does not record, such as sessions and uses
+//	Update    writes what the journal does not record, such as sessions and uses
 //
 // # What is believed of Badger
 //
 // Nothing that can be checked. Where a block is damaged, Badger answers from an older
 // version, or with nothing. So its files are verified before it is opened (files.go). With
 // each batch it is told how many records it should hold and the sum of their fingerprints
-// (counts.go), and the log records the same. After a stop that was not clean, one walk
+// (counts.go), and the journal records the same. After a stop that was not clean, one walk
 // through the index therefore tells whether Badger has forgotten anything. If it has, the
 // records that it may have lost are brought in again (replay.go), from an earlier sequence
 // that say where it was (position.go). If that is not enough, the caller fills it again.
@@ -27,7 +27,7 @@
 // # A full disk
 //
 // Badger writes through a memory map, where a full disk ends the process. So it is given
-// nothing while space is short. What the log has and Badger lacks waits in memory
+// nothing while space is short. What the journal has and Badger lacks waits in memory
 // (waiting.go), and views read there first.
 package index
 
@@ -65,12 +65,12 @@ type Options struct {
 // Kinds say what the index must know about the records. A kind is the first byte of a
 // key.
 type Kinds struct {
-	Counted  string  // the kinds in the counts: the log records all of them
+	Counted  string  // the kinds in the counts: the journal records all of them
 	Reported [2]byte // the counts say how many of these there are
 	Dense    string  // counted kinds with keys of at least three bytes; most keys share their first two
 	Sealed   string  // the kinds with values that begin with their seal
-	// Newer reports whether what the index has under a key is newer than what the log
-	// brings, both opened. The log does not record all changes of such a kind.
+	// Newer reports whether what the index has under a key is newer than what the journal
+	// brings, both opened. The journal does not record all changes of such a kind.
 	Newer     func(has, brings []byte) bool
 	NewerKind byte
 }
@@ -84,7 +84,7 @@ type Index struct {
 	progress progress // owned by the opening, then by the writer
 	holds    Counts   // what the index must hold there; same owner
 
-	waits  atomic.Pointer[waiting] // operations that the log has and Badger does not; nil: none
+	waits  atomic.Pointer[waiting] // operations that the journal has and Badger does not; nil: none
 	behind lasting.State
 
 	// The contents of the index and the answers of verification change together:
@@ -116,7 +116,7 @@ func New(o Options) *Index {
 func (x *Index) dir() string { return x.space.dir }
 
 // badgerOptions keep memory and disk small: one host, small values. Nothing is
-// synced: the log is.
+// synced: the journal is.
 func badgerOptions(dir string) badger.Options {
 	return badger.DefaultOptions(dir).
 		WithLogger(nil).

@@ -15,7 +15,7 @@ import (
 	"gatehouse/storage/disk"
 )
 
-// Fault is damage to the index. The log can repair it.
+// Fault is damage to the index. The journal can repair it.
 type Fault struct{ Err error }
 
 func (e *Fault) Error() string { return "the index: " + e.Err.Error() }
@@ -57,7 +57,7 @@ func (x *Index) Open() (closed bool, err error) {
 	if err := x.openBadger(); err != nil {
 		return false, FaultOf("open the index", err)
 	}
-	v := x.now(false)
+	v := x.now(toRead)
 	defer v.txn.Discard()
 	x.progress, x.holds, err = v.applied()
 	if err != nil {

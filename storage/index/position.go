@@ -6,7 +6,7 @@ import (
 	"gatehouse/storage/journal"
 )
 
-// progress says how far Badger is, and where in the log it was some while ago.
+// progress says how far Badger is, and where in the journal it was some while ago.
 //
 // Badger keeps its newest data, at most four memory tables of it, in a log that it does
 // not sync and in which it silently drops everything after a damaged byte, possibly from
@@ -16,7 +16,7 @@ import (
 // whether that was enough.
 //
 // The earlier sequences are needed: filling the index again after a power failure is no substitute.
-// The log does not record last uses, sessions and recent files. An index that is filled
+// The journal does not record last uses, sessions and recent files. An index that is filled
 // again has uses and files as of the last checkpoint, and no sessions, so lastUsed would
 // go back by up to a day.
 type progress struct {
@@ -78,5 +78,5 @@ func parseProgress(b []byte) (p progress, rest []byte, ok bool) {
 	return p, b, true
 }
 
-// Position returns the position up to which the index has all records of the log.
+// Position returns the position up to which the index has all records of the journal.
 func (x *Index) Position() journal.Position { return x.progress.at }

@@ -15,11 +15,11 @@ import (
 	"gatehouse/storage/record"
 )
 
-// Log is what the index needs from the log. Nobody appends to the log during
+// Journal is what the index needs from the journal. Nobody appends to the journal during
 // these calls.
-type Log interface {
+type Journal interface {
 	// Ops calls fn with the operations of each record after a sequence, or of all
-	// records if the log begins later.
+	// records if the journal begins later.
 	Ops(after uint64, fn func(sequence uint64, ops []record.Op) error) error
 	End() journal.Position
 }
@@ -30,7 +30,7 @@ func (x *Index) Settle() error {
 	return x.setApplied()
 }
 
-// Create begins an empty index at the end of a log.
+// Create begins an empty index at the end of a journal.
 func (x *Index) Create(end journal.Position) error {
 	x.progress.at = end
 	return x.Settle()
@@ -40,16 +40,16 @@ func (x *Index) setApplied() error {
 	return x.db.Update(func(txn *badger.Txn) error { return txn.Set(appliedKey, x.appliedValue()) })
 }
 
-// CatchUp brings in the records that the log has and the index lacks, and then compares
+// CatchUp brings in the records that the journal has and the index lacks, and then compares
 // the index with the counts. After a kill only the last records are missing. After a
 // power failure more may be missing; CatchUp then starts again from where Badger was
 // settled. It returns a *Fault when even that is not enough.
-func (x *Index) CatchUp(log Log) error {
+func (x *Index) CatchUp(j Journal) error {
 	start := time.Now()
 	last, settled := x.progress.at.Sequence, x.progress.settled()
 	var err error
 	for _, from := range []uint64{last, settled} {
-		if err = x.replay(log, from, false); err != nil {
+		if err = (&replayer{x: x}).replay(j, from); err != nil {
 			return err
 		}
 		if err = x.Compare(); err == nil {
@@ -64,11 +64,11 @@ func (x *Index) CatchUp(log Log) error {
 	return err
 }
 
-// Fill fills an empty index from a checkpoint and then from the log after it. source
+// Fill fills an empty index from a checkpoint and then from the journal after it. source
 // puts the operations of the checkpoint in the order of their keys, and returns its
-// sequence. When the checkpoint can't be used, Fill takes everything from the log. It
+// sequence. When the checkpoint can't be used, Fill takes everything from the journal. It
 // then compares, and returns a *Fault when records are missing.
-func (x *Index) Fill(log Log, source func(put func(record.Op) error) (sequence uint64, err error)) error {
+func (x *Index) Fill(j Journal, source func(put func(record.Op) error) (sequence uint64, err error)) error {
 	from, err := x.stream(source)
 	switch {
 	case errors.Is(err, disk.ErrClosed):
@@ -80,23 +80,22 @@ func (x *Index) Fill(log Log, source func(put func(record.Op) error) (sequence u
 		from = 0
 	}
 	x.progress.at.Sequence = from
-	if err := x.replay(log, from, true); err != nil {
+	if err := (&replayer{x: x, empty: true}).replay(j, from); err != nil {
 		return err
 	}
 	return x.Compare()
 }
 
-// replay puts the records of the log after a sequence into the index. If the index is
-// empty, it does not read before it writes.
-func (x *Index) replay(log Log, after uint64, empty bool) error {
-	r := &replayer{x: x, empty: empty, latest: map[string]record.Op{}}
-	err := log.Ops(after, r.add)
+// replay puts the records of the journal after a sequence into the index.
+func (r *replayer) replay(j Journal, after uint64) error {
+	r.latest = map[string]record.Op{}
+	err := j.Ops(after, r.add)
 	if err == nil {
 		err = r.flush()
 	}
 	if err == nil {
-		x.progress.at = log.End()
-		err = x.setApplied()
+		r.x.progress.at = j.End()
+		err = r.x.setApplied()
 	}
 	if err != nil {
 		return fmt.Errorf("replay the journal: %w", err)
@@ -108,7 +107,7 @@ func (x *Index) replay(log Log, after uint64, empty bool) error {
 // key. It writes the position only at the end, so an interrupted replay begins again.
 type replayer struct {
 	x      *Index
-	empty  bool
+	empty  bool // the index is: nothing needs to be read before it is written
 	latest map[string]record.Op
 	size   int
 }
@@ -138,7 +137,7 @@ func (r *replayer) add(sequence uint64, ops []record.Op) error {
 }
 
 func (r *replayer) flush() error {
-	v := r.x.begin(false)
+	v := r.x.begin(toRead)
 	defer v.txn.Discard()
 	batch := r.x.db.NewWriteBatch()
 	defer batch.Cancel()

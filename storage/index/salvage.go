@@ -26,7 +26,7 @@ func Salvage(dir, by, kinds string, fn func(key, stored []byte) error) error {
 	txn := db.NewTransaction(false)
 	defer txn.Discard()
 	for _, kind := range []byte(kinds) {
-		for item := range scan(txn, []byte{kind}, nil, false) {
+		for item := range scan(txn, []byte{kind}, nil, forwards) {
 			stored, err := item.ValueCopy(nil)
 			if err != nil {
 				break

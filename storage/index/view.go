@@ -12,7 +12,7 @@ import (
 	"gatehouse/storage/disk"
 )
 
-// View reads the index as of one moment. While the index is behind the log, a view also
+// View reads the index as of one moment. While the index is behind the journal, a view also
 // reads the waiting operations.
 type View struct {
 	x     *Index
@@ -21,21 +21,29 @@ type View struct {
 }
 
 // now begins a view in any state of the index. The caller discards it.
-func (x *Index) now(update bool) *View {
+func (x *Index) now(a access) *View {
 	x.visible.RLock()
 	defer x.visible.RUnlock()
-	return x.begin(update)
+	return x.begin(a)
 }
 
-func (x *Index) begin(update bool) *View {
-	return &View{x: x, waits: x.waits.Load(), txn: x.db.NewTransaction(update)}
+func (x *Index) begin(a access) *View {
+	return &View{x: x, waits: x.waits.Load(), txn: x.db.NewTransaction(bool(a))}
 }
+
+// access is what a transaction of Badger is for.
+type access bool
+
+const (
+	toRead  access = false
+	toWrite access = true
+)
 
 // Begin begins a view, and keeps the index open until end is called. It returns
 // [disk.ErrClosed] after [Index.Shut], and [disk.ErrFailed] when Badger can't go on.
-func (x *Index) Begin() (v *View, end func(), err error) { return x.enterUse(false) }
+func (x *Index) Begin() (v *View, end func(), err error) { return x.enterUse(toRead) }
 
-func (x *Index) enterUse(update bool) (v *View, end func(), err error) {
+func (x *Index) enterUse(a access) (v *View, end func(), err error) {
 	x.visible.RLock()
 	defer x.visible.RUnlock()
 	if x.shut {
@@ -45,11 +53,11 @@ func (x *Index) enterUse(update bool) (v *View, end func(), err error) {
 		return nil, nil, disk.ErrFailed
 	}
 	x.using.Add(1)
-	v = x.begin(update)
+	v = x.begin(a)
 	return v, func() { v.txn.Discard(); x.using.Done() }, nil
 }
 
-// Steady reports whether the index had all records of the log when the view
+// Steady reports whether the index had all records of the journal when the view
 // began.
 func (v *View) Steady() bool { return v.waits == nil }
 
@@ -89,7 +97,7 @@ func (v *View) Each(prefix []byte, fn func(key, value []byte) error) error {
 // EachFrom is like Each, but begins at a key, or where it would be.
 func (v *View) EachFrom(prefix, from []byte, fn func(key, value []byte) error) error {
 	n := 0
-	for item := range v.scan(prefix, from, false) {
+	for item := range v.scan(prefix, from, forwards) {
 		if n++; n%64 == 0 {
 			runtime.Gosched() // let requests run during a long walk
 		}
@@ -121,14 +129,14 @@ func (v *View) EachFrom(prefix, from []byte, fn func(key, value []byte) error) e
 func (v *View) Scan(prefix []byte) iter.Seq[[]byte] { return v.ScanFrom(prefix, prefix) }
 
 // ScanFrom is like Scan, but begins at a key, or where it would be.
-func (v *View) ScanFrom(prefix, from []byte) iter.Seq[[]byte] { return v.keys(prefix, from, false) }
+func (v *View) ScanFrom(prefix, from []byte) iter.Seq[[]byte] { return v.keys(prefix, from, forwards) }
 
 // ScanBack is like ScanFrom, but goes backwards.
-func (v *View) ScanBack(prefix, from []byte) iter.Seq[[]byte] { return v.keys(prefix, from, true) }
+func (v *View) ScanBack(prefix, from []byte) iter.Seq[[]byte] { return v.keys(prefix, from, backwards) }
 
-func (v *View) keys(prefix, from []byte, backwards bool) iter.Seq[[]byte] {
+func (v *View) keys(prefix, from []byte, to direction) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
-		for item := range v.scan(prefix, from, backwards) {
+		for item := range v.scan(prefix, from, to) {
 			if !yield(item.Key()) {
 				return
 			}
@@ -139,7 +147,7 @@ func (v *View) keys(prefix, from []byte, backwards bool) iter.Seq[[]byte] {
 // Items yields the items under a prefix as Badger has them: see [View.Steady].
 func (v *View) Items(prefix []byte) iter.Seq[Item] {
 	return func(yield func(Item) bool) {
-		for item := range v.scan(prefix, nil, false) {
+		for item := range v.scan(prefix, nil, forwards) {
 			if !yield(Item{item}) {
 				return
 			}
@@ -162,13 +170,21 @@ func (i Item) Stored() ([]byte, error) {
 	return b, nil
 }
 
-func (v *View) scan(prefix, from []byte, backwards bool) iter.Seq[*badger.Item] {
-	return scan(v.txn, prefix, from, backwards)
+func (v *View) scan(prefix, from []byte, to direction) iter.Seq[*badger.Item] {
+	return scan(v.txn, prefix, from, to)
 }
 
-func scan(txn *badger.Txn, prefix, from []byte, backwards bool) iter.Seq[*badger.Item] {
+// direction is that of a walk through the keys.
+type direction bool
+
+const (
+	forwards  direction = false
+	backwards direction = true
+)
+
+func scan(txn *badger.Txn, prefix, from []byte, to direction) iter.Seq[*badger.Item] {
 	return func(yield func(*badger.Item) bool) {
-		it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix, Reverse: backwards})
+		it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix, Reverse: bool(to)})
 		defer it.Close()
 		if from == nil {
 			from = prefix
@@ -181,7 +197,7 @@ func scan(txn *badger.Txn, prefix, from []byte, backwards bool) iter.Seq[*badger
 	}
 }
 
-// Update is a view that also writes. It is for records that are not in the log.
+// Update is a view that also writes. It is for records that are not in the journal.
 type Update struct{ View }
 
 // Put seals a value and stores it. If keep is above 0, the value expires after that
@@ -207,7 +223,7 @@ func (u *Update) Delete(key []byte) error { return u.txn.Delete(key) }
 // Update runs fn and writes everything that it puts, or nothing; bytes is about how much
 // that is. Its errors are those of [disk.NotWritten].
 func (x *Index) Update(bytes int, fn func(*Update) error) error {
-	v, end, err := x.enterUse(true)
+	v, end, err := x.enterUse(toWrite)
 	if err != nil {
 		return err
 	}
@@ -218,7 +234,7 @@ func (x *Index) Update(bytes int, fn func(*Update) error) error {
 // Write is like Update, for the store's own upkeep, which goes on after
 // [Index.Shut]. The index must be open.
 func (x *Index) Write(bytes int, fn func(*Update) error) error {
-	v := x.now(true)
+	v := x.now(toWrite)
 	defer v.txn.Discard()
 	return x.write(bytes, v, fn)
 }

@@ -8,7 +8,7 @@ import (
 	"gatehouse/storage/record"
 )
 
-// waiting holds the operations that the log has and Badger does not, because the disk is
+// waiting holds the operations that the journal has and Badger does not, because the disk is
 // full or failing. A view keeps the waiting from its beginning, and reads there first.
 // It does so even after Badger has caught up, since the view sees an older state of
 // Badger. When the index falls behind again, a new waiting begins.
@@ -16,7 +16,7 @@ type waiting struct {
 	mu     sync.RWMutex
 	ops    []record.Op          // in order
 	latest map[string]record.Op // for each key
-	end    journal.Position     // of the log, after them
+	end    journal.Position     // of the journal, after them
 	why    error                // Badger does not have them
 }
 
@@ -70,7 +70,7 @@ func (x *Index) keep(ops []record.Op, end journal.Position, why error) {
 	x.behind.Set(why)
 }
 
-// Behind returns why the index is behind the log, or nil if it is not.
+// Behind returns why the index is behind the journal, or nil if it is not.
 func (x *Index) Behind() error {
 	w := x.waits.Load()
 	if w == nil {

@@ -129,7 +129,10 @@ const mostSegment = 1 << 30
 
 // NewLayout makes the directory.
 func NewLayout(dir string) (*Layout, error) {
-	d, err := openDirectory(dir, true)
+	if err := makeDirectory(dir); err != nil {
+		return nil, err
+	}
+	d, err := openDirectory(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +142,7 @@ func NewLayout(dir string) (*Layout, error) {
 // Put writes the next piece.
 func (l *Layout) Put(p Piece) error {
 	if p.Segment != l.number || l.file == nil {
-		if err := l.finish(false); err != nil {
+		if err := l.leave(); err != nil {
 			return err
 		}
 		f, err := l.disk.Create(segmentName(p.Segment))
@@ -156,19 +159,21 @@ func (l *Layout) Put(p Piece) error {
 	return err
 }
 
-// finish gives a segment its length. The last one gets all of its space, since
-// something will be appended to it.
-func (l *Layout) finish(last bool) (err error) {
+// leave gives a segment that is not the last its length, and not all of its space.
+func (l *Layout) leave() error {
+	l.end = max(l.end, l.size-1)
+	return l.finish()
+}
+
+// finish gives a segment all of its space. The last one needs it: something will be
+// appended.
+func (l *Layout) finish() (err error) {
 	if l.file == nil {
 		return nil
 	}
-	zeros := nothing[:]
-	if !last {
-		zeros, l.end = zeros[:1], max(l.end, l.size-1)
-	}
 	for l.end < l.size && err == nil {
 		var n int
-		n, err = l.file.WriteAt(zeros[:min(int64(len(zeros)), l.size-l.end)], l.end)
+		n, err = l.file.WriteAt(nothing[:min(int64(len(nothing)), l.size-l.end)], l.end)
 		l.end += int64(n)
 	}
 	if err == nil {
@@ -182,7 +187,7 @@ func (l *Layout) finish(last bool) (err error) {
 // Reset removes everything that was written: the copy begins again with a later
 // segment.
 func (l *Layout) Reset() error {
-	if err := l.finish(false); err != nil {
+	if err := l.leave(); err != nil {
 		return err
 	}
 	names, err := l.disk.Names()
@@ -194,7 +199,7 @@ func (l *Layout) Reset() error {
 
 // Close makes everything durable.
 func (l *Layout) Close() error {
-	return errors.Join(l.finish(true), l.disk.Sync(), l.disk.Close())
+	return errors.Join(l.finish(), l.disk.Sync(), l.disk.Close())
 }
 
 // Append encodes a piece.

@@ -47,12 +47,7 @@ type directory struct {
 	spare  spare
 }
 
-func openDirectory(path string, create bool) (*directory, error) {
-	if create {
-		if err := makeDirectory(path); err != nil {
-			return nil, err
-		}
-	}
+func openDirectory(path string) (*directory, error) {
 	handle, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w", path, ErrEmpty)

@@ -108,11 +108,16 @@ func Open(dir string, key [32]byte, opts Options) (*Journal, error) {
 	}
 	j.size = max((j.size+sector-1)/sector*sector, smallestSize)
 	if j.disk == nil {
-		d, err := openDirectory(dir, opts.Create)
+		var err error
+		if opts.Create {
+			err = makeDirectory(dir)
+		}
+		if err == nil {
+			j.disk, err = openDirectory(dir)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("open journal: %w", err)
 		}
-		j.disk = d
 	}
 	if err := j.recover(opts); err != nil {
 		j.release()

@@ -14,7 +14,7 @@ import (
 func Salvage(dir string, key [32]byte, disk Disk, fn func(Record) error) ([]CorruptError, error) {
 	j := &Journal{dir: dir, disk: disk, key: key}
 	if disk == nil {
-		d, err := openDirectory(dir, false)
+		d, err := openDirectory(dir)
 		if err != nil {
 			return nil, fmt.Errorf("salvage journal: %w", err)
 		}

@@ -127,15 +127,23 @@ func (f File) Open(name string, sealed []byte) (r Ring, err error) {
 	return r, nil
 }
 
-// Load reads the keyring from ring and the key that opens it from key. For a fresh
-// installation, without a keyring, it makes each of the two that does not exist.
-// Otherwise it returns [ErrMissing] or [disk.ErrDamaged] for a missing one: a new key in
-// its place would make the store unreadable for good.
-func Load(ring, key string, fresh bool) (Ring, error) {
-	fresh = fresh && !disk.Exists(ring)
+// Missing says what Load does about a keyring or a key that does not exist.
+type Missing bool
+
+const (
+	Refuse Missing = false // with [disk.ErrDamaged] or [ErrMissing]: a new key in its place would make the store unreadable for good
+	Make   Missing = true  // for a fresh installation
+)
+
+// Load reads the keyring from ring and the key that opens it from key. It makes no key for a
+// keyring that exists.
+func Load(ring, key string, missing Missing) (Ring, error) {
+	if disk.Exists(ring) {
+		missing = Refuse
+	}
 	f, err := ReadFile(key)
 	if errors.Is(err, fs.ErrNotExist) {
-		if !fresh {
+		if missing == Refuse {
 			return Ring{}, fmt.Errorf("%w: %s does not exist, and the store in %s can't be read without it: put it back", ErrMissing, key, filepath.Dir(ring))
 		}
 		f, err = makeFile(key)
@@ -143,14 +151,14 @@ func Load(ring, key string, fresh bool) (Ring, error) {
 	if err != nil {
 		return Ring{}, err
 	}
-	return f.Load(ring, fresh)
+	return f.Load(ring, missing)
 }
 
 // Load is [Load] with a key that has been read.
-func (f File) Load(ring string, fresh bool) (Ring, error) {
+func (f File) Load(ring string, missing Missing) (Ring, error) {
 	b, err := os.ReadFile(ring)
 	if errors.Is(err, fs.ErrNotExist) {
-		if !fresh {
+		if missing == Refuse {
 			return Ring{}, fmt.Errorf("%w: %s is missing, and the store can't be read without it: put it back, or %s", disk.ErrDamaged, ring, disk.RestoreAdvice)
 		}
 		r := newRing()

@@ -19,7 +19,7 @@ func fresh(t *testing.T) (ring, key string, whole keys.Ring) {
 	t.Helper()
 	dir := t.TempDir()
 	ring, key = filepath.Join(dir, "keyring"), filepath.Join(dir, "key")
-	whole = must.Get(keys.Load(ring, key, true))(t)
+	whole = must.Get(keys.Load(ring, key, keys.Make))(t)
 	return ring, key, whole
 }
 
@@ -92,7 +92,7 @@ func TestLoad(t *testing.T) {
 			for _, gone := range c.remove {
 				must.Do(t, os.Remove(filepath.Join(filepath.Dir(ring), gone)))
 			}
-			got, err := keys.Load(ring, key, c.fresh)
+			got, err := keys.Load(ring, key, keys.Missing(c.fresh))
 			if !errors.Is(err, c.want) {
 				t.Fatalf("got %v, want %v", err, c.want)
 			}
@@ -110,7 +110,7 @@ func TestLoad(t *testing.T) {
 			if len(c.remove) == 1 && string(read(t, key)) != string(before) {
 				t.Error("the key file was changed")
 			}
-			again, err := keys.Load(ring, key, false)
+			again, err := keys.Load(ring, key, keys.Refuse)
 			if err != nil || fmt.Sprint(again) != fmt.Sprint(got) {
 				t.Errorf("read again: %v, and other keys than before", err)
 			}

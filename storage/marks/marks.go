@@ -3,7 +3,7 @@
 //
 //	new          a store is being created here
 //	format       the version of the other files
-//	restored     a restore has left only log and checkpoint, and how far the log goes
+//	restored     a restore has left only journal and checkpoint, and how far the journal goes
 //	restored-at  when that store was first opened
 //	backed-up    when the last backup was made
 //
@@ -120,28 +120,28 @@ func (d *Dir) RemoveRemains() {
 	}
 }
 
-// Restored says which log a restored store must have.
+// Restored says which journal a restored store must have.
 type Restored struct {
-	// End is the end of the log from the backup.
+	// End is the end of the journal from the backup.
 	End journal.Position
-	// After is set instead if a checkpoint was restored, which has no log. A new log may
+	// After is set instead if a checkpoint was restored, which has no journal. A new journal may
 	// then begin after this record.
 	After uint64
 }
 
-// HasLog reports whether the backup has a log.
-func (r Restored) HasLog() bool { return r.End != journal.Position{} }
+// HasJournal reports whether the backup has a journal.
+func (r Restored) HasJournal() bool { return r.End != journal.Position{} }
 
 // SetRestored notes that the directory has only what a backup contains.
 func (d *Dir) SetRestored(r Restored) error {
 	text := r.End.String()
-	if !r.HasLog() {
+	if !r.HasJournal() {
 		text = strconv.FormatUint(r.After, 10)
 	}
 	return disk.WriteFile(d.file("restored"), []byte(text))
 }
 
-// IsRestored reports whether a restore has left only log and checkpoint.
+// IsRestored reports whether a restore has left only journal and checkpoint.
 func (d *Dir) IsRestored() bool { return disk.Exists(d.file("restored")) }
 
 // Restored reads what SetRestored has written.

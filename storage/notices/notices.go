@@ -2,12 +2,12 @@
 // what was noticed about tokens before.
 //
 //	something happens     Post     the notice, what is now known of the token, and the event in the
-//	                               audit log are one change: all of it is in the log, or none
+//	                               audit log are one change: all of it is in the journal, or none
 //	a target has got it   Settle   one target less; with the last one the notice is done
 //	a week later          Prune    it is forgotten
 //
 // The id of a notice is derived from what it says, so nothing is posted twice. The records
-// are in the log and in backups. A restore adds what the replaced store knew
+// are in the journal and in backups. A restore adds what the replaced store knew
 // ([record.Notice.With], [record.Known.With]), so it neither repeats a notice nor loses one.
 //
 // [Deadlines] finds the tokens that end soon, and [Sightings] the uses in new networks. The

@@ -16,7 +16,7 @@ import (
 	"gatehouse/storage/table"
 )
 
-// openIndex opens the index and brings it, and the table, up to the end of the log. It
+// openIndex opens the index and brings it, and the table, up to the end of the journal. It
 // fills a damaged index again.
 func (o *Opening) openIndex() error {
 	switch {
@@ -26,7 +26,7 @@ func (o *Opening) openIndex() error {
 		return o.fill()
 	}
 	if o.partial {
-		if err := o.verifyLog(); err != nil {
+		if err := o.verifyJournal(); err != nil {
 			return err
 		}
 	}
@@ -51,7 +51,7 @@ func (o *Opening) newIndex() *index.Index {
 		Closing: o.Closing, Yield: o.yield,
 		Kinds: index.Kinds{
 			Counted: record.Counted, Reported: [2]byte{'n', 't'}, Dense: "te", Sealed: record.SealedKinds,
-			NewerKind: 'l', // an import writes last uses to the log, but later uses are not in the log
+			NewerKind: 'l', // an import writes last uses to the journal, but later uses are not in the journal
 			Newer:     func(has, brings []byte) bool { return record.ParseLastUse(has) >= record.ParseLastUse(brings) },
 		},
 	})
@@ -94,12 +94,12 @@ func (o *Opening) catchUpIndex() error {
 	if o.Closed = closed && o.Index.Position() == o.Journal.End(); o.Closed {
 		return o.Index.Settle()
 	}
-	err = o.Index.CatchUp(record.Log{Journal: o.Journal})
+	err = o.Index.CatchUp(record.Journal{Journal: o.Journal})
 	o.matches = err == nil
 	return err
 }
 
-// placeIndex compares the index's position with the log.
+// placeIndex compares the index's position with the journal.
 func (o *Opening) placeIndex() error {
 	at, last := o.Index.Position(), o.Journal.LastSequence()
 	if at.Sequence > last {
@@ -145,7 +145,7 @@ func (o *Opening) bringUpToDate() error {
 // closeMost is how long a damaged index may take to close before it is filled again.
 const closeMost = 12 * time.Second
 
-// fill fills the index and the table again, from the checkpoint and the log. It
+// fill fills the index and the table again, from the checkpoint and the journal. It
 // removes nothing until it knows that these are sufficient.
 func (o *Opening) fill() error {
 	if first := o.Journal.FirstSequence(); first != 1 || o.restored {
@@ -168,7 +168,7 @@ func (o *Opening) fill() error {
 	if o.File == nil {
 		o.Table = table.New() // it may contain entries from the damaged index
 	}
-	err := o.Index.Fill(record.Log{Journal: o.Journal}, o.Checkpoint.Put)
+	err := o.Index.Fill(record.Journal{Journal: o.Journal}, o.Checkpoint.Put)
 	o.matches = err == nil
 	if err == nil {
 		err = o.loadTable()

@@ -3,31 +3,31 @@
 // less to catch up with.
 //
 //	Begin        the marks of the directory, the key; the log of uses is opened
-//	    openLog      journal.Open verifies the log from the table's position on, and
+//	    openJournal  journal.Open verifies the journal from the table's position on, and
 //	                 cuts off a torn last batch
-//	        useTable     the table's file, and the later changes in the log
+//	        useTable     the table's file, and the later changes in the journal
 //	    Accept       for an early open: storage.Open calls Start and returns, the server
 //	                 takes its port, and tokens are verified
 //	Run
 //	    loadFile     the rest of the table's file
-//	    openIndex    verifyLog, if only a part was verified; the index is verified, opened,
-//	                 and catches up, or is filled again
+//	    openIndex    verifyJournal, if only a part was verified; the index is verified,
+//	                 opened, and catches up, or is filled again
 //	        loadTable    the tokens and their last uses from the index's records, if the
 //	                     file lacked any
 //	    Accept, Start    if the open was not early
 //	    Done         every request is answered; storage.Open returns now, unless it was
 //	                 early. The store recovers the uses that are in their log and not in
 //	                 the index
-//	    compare      after a stop: checks the index against the counts in the log
+//	    compare      after a stop: checks the index against the counts in the journal
 //
 // Before Begin, the store takes the lock of its directory (storage/open.go).
 //
-// Table, index and checkpoint each name the position of the log up to which they have all
-// records. Every start compares that position with the log. A file with an older position
-// catches up. If the log has a different record at the file's position, the file belongs to
-// another history, and is built again. A position beyond the end of the log proves that the
-// log has lost acknowledged records, and the store is refused. Each file is compared with
-// the log, never with another file: two files restored from an older copy would agree with
+// Table, index and checkpoint each name the position of the journal up to which they have all
+// records. Every start compares that position with the journal. A file with an older position
+// catches up. If the journal has a different record at the file's position, the file belongs to
+// another history, and is built again. A position beyond the end of the journal proves that the
+// journal has lost acknowledged records, and the store is refused. Each file is compared with
+// the journal, never with another file: two files restored from an older copy would agree with
 // each other.
 //
 // Verifying the index takes about a second for some millions of tokens, and about ten
@@ -35,8 +35,8 @@
 // during that time; callers that need the index wait.
 //
 // This file has the sequence: see [Opening.Begin] and [Opening.Run]. The steps are in
-// log.go, table.go and index.go. The package owns the order of the steps, and none of the
-// files. It never changes a record of the log, and does not know what a store does.
+// journal.go, table.go and index.go. The package owns the order of the steps, and none of the
+// files. It never changes a record of the journal, and does not know what a store does.
 package opening
 
 import (
@@ -68,7 +68,7 @@ type Options struct {
 	Dir        string    // the data directory
 	KeyFile    string    // the key file
 	Key        keys.File // its key, for a process that can't read the file
-	Segment    int64     // bytes of a new segment of the log; 0: the log's own default
+	Segment    int64     // bytes of a new segment of the journal; 0: the journal's own default
 	AllowEarly bool      // see Early
 	Log        *slog.Logger
 	Closing    <-chan struct{} // ends the opening with [disk.ErrClosed]
@@ -101,13 +101,13 @@ type Opening struct {
 	KeptOld string      // the old key that opened the keyring; empty: the key file did
 	Early   bool        // tokens can be verified before Run
 	Exact   bool        // the table's file has all changes and all last uses
-	Closed  bool        // the last program closed the index, when it had all of the log; read it only after Opened
+	Closed  bool        // the last program closed the index, when it had all of the journal; read it only after Opened
 	File    *table.File // of the table; nil: no usable file
 
-	fresh    bool // there was no store: a new one is created
-	restored bool // a restore has left only log and checkpoint
-	partial  bool // so far the log is verified only from the table's position on
-	logKey   [32]byte
+	fresh      bool // there was no store: a new one is created
+	restored   bool // a restore has left only journal and checkpoint
+	partial    bool // so far the journal is verified only from the table's position on
+	journalKey [32]byte
 
 	loaded   chan struct{} // closed when the table has all tokens and last uses
 	opened   chan struct{} // closed when every request is answered, or the opening has failed
@@ -124,7 +124,7 @@ func New(o Options) *Opening {
 	}
 }
 
-// Begin opens the log and takes the table. The caller must call Close, also after an error.
+// Begin opens the journal and takes the table. The caller must call Close, also after an error.
 func (o *Opening) Begin() (err error) {
 	if o.fresh, err = o.Marks.MarkIfNew(); err != nil {
 		return err
@@ -142,7 +142,7 @@ func (o *Opening) Begin() (err error) {
 	if o.Grants, err = grants.New(filepath.Join(o.Dir, "grants"), ring); err != nil {
 		return err
 	}
-	o.Attempts, o.Notices, o.logKey = ring.Derive("attempts"), ring.Derive("notices"), ring.Derive("journal")
+	o.Attempts, o.Notices, o.journalKey = ring.Derive("attempts"), ring.Derive("notices"), ring.Derive("journal")
 	o.Checkpoint = checkpoint.File{
 		Path: o.path("checkpoint"), Key: ring.Derive("snapshots"), Stop: o.stillOpen,
 		Has: func(at journal.Position) error { return o.Journal.Has(context.Background(), at) },
@@ -153,7 +153,7 @@ func (o *Opening) Begin() (err error) {
 	}
 	o.Index = o.newIndex()
 	o.restored = !o.fresh && o.Marks.IsRestored()
-	if err := o.openLog(); err != nil {
+	if err := o.openJournal(); err != nil {
 		return err
 	}
 	if o.Early = o.AllowEarly && o.File != nil; o.Early {
@@ -208,7 +208,7 @@ func (o *Opening) Close(end time.Time) error {
 
 // loadKeys opens the keyring. It logs which key did so.
 func (o *Opening) loadKeys() (keys.Ring, error) {
-	ring, old, err := rekey.Load(o.path("keyring"), o.KeyFile, o.Key, o.fresh)
+	ring, old, err := rekey.Load(o.path("keyring"), o.KeyFile, o.Key, keys.Missing(o.fresh))
 	if err != nil {
 		return ring, err
 	}

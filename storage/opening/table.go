@@ -24,7 +24,7 @@ func (o *Opening) useTable(file *table.File) {
 		err = file.Users(o.Table, o.Tokens.Has, !exact)
 	}
 	if err == nil && !exact {
-		err = o.loader().CatchUp(record.Log{Journal: o.Journal}, file.Position.Sequence)
+		err = o.loader().CatchUp(record.Journal{Journal: o.Journal}, file.Position.Sequence)
 	}
 	if err != nil {
 		o.Log.Warn("the saved table can't be used, so the start takes longer", "because", err)

@@ -26,7 +26,7 @@
 // in a quarter of a second. If there is none, or it does not verify, or anything has
 // changed since, they are read from the index, in seconds: the file is a copy that may be
 // missing at any time. An index that was put back alone, from a stop at the same position in
-// the log, lacks addresses that the file has, as it lacks last uses that the table's file has.
+// the journal, lacks addresses that the file has, as it lacks last uses that the table's file has.
 //
 // A server reads all of that after its start ([Views.Run]), so that the first query finds
 // it. Without a server, the first query reads it. Once the reading has begun, or from the

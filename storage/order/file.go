@@ -71,9 +71,9 @@ func (v *Views) Settle(stop <-chan struct{}) error {
 	if !v.tokens.isKnown() {
 		return errNotKnown
 	}
-	err := v.people.get(stop, true, v.readPeople)
+	err := v.people.get(stop, hurried, v.readPeople)
 	if err == nil {
-		err = v.tokens.get(stop, true, v.readTokens)
+		err = v.tokens.get(stop, hurried, v.readTokens)
 	}
 	if err == nil {
 		v.followPeople()

@@ -22,9 +22,17 @@ type known[T, Note any] struct {
 	load func(*reading) (*T, error) // reads the copy that the last stop has left; nil: there is none
 }
 
+// pace is how fast a value is read.
+type pace bool
+
+const (
+	atLeisure pace = false // one goroutine reads: nobody waits
+	hurried   pace = true  // up to four goroutines read: a query waits
+)
+
 // get returns once the value is there, or can't be read. It reads the value, or waits for the
-// goroutine that does. While a query waits, up to four goroutines read.
-func (k *known[T, Note]) get(closing <-chan struct{}, waits bool, read func(*reading) (*T, error)) error {
+// goroutine that does.
+func (k *known[T, Note]) get(closing <-chan struct{}, at pace, read func(*reading) (*T, error)) error {
 	if k.there() != nil {
 		return nil
 	}
@@ -40,7 +48,7 @@ func (k *known[T, Note]) get(closing <-chan struct{}, waits bool, read func(*rea
 		k.notes.on.Store(true)
 	}
 	k.Unlock()
-	if waits {
+	if at == hurried {
 		p.hurry()
 	}
 	if !mine {

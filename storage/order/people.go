@@ -168,7 +168,7 @@ func (p *people) matching(f UserFilter, list []uint32) (found []uint32) {
 // withPeople runs fn on the people as of now or later. They do not change until fn returns.
 func (v *Views) withPeople(fn func(p *people) error) error {
 	k := &v.people
-	if err := k.get(v.closing, true, v.readPeople); err != nil {
+	if err := k.get(v.closing, hurried, v.readPeople); err != nil {
 		return err
 	}
 	v.followPeople()

@@ -24,7 +24,7 @@ type tokens struct {
 func (v *Views) withFacts(fn func(*facts) error) error {
 	k := &v.tokens
 	for {
-		if err := k.get(v.closing, true, v.readTokens); err != nil {
+		if err := k.get(v.closing, hurried, v.readTokens); err != nil {
 			return err
 		}
 		f, err := v.followTokens(v.table.Unsaved(nil), true, v.closing)

@@ -54,9 +54,9 @@ func New(t *table.Table, index Index, live func(key byte) bool, ends func(key by
 // the next query tries again. All tokens must be in the table.
 func (v *Views) Run(all bool, ready func()) {
 	for {
-		known := all && v.people.get(v.closing, false, v.readPeople) == nil
+		known := all && v.people.get(v.closing, atLeisure, v.readPeople) == nil
 		if all {
-			known = v.tokens.get(v.closing, false, v.readTokens) == nil && known
+			known = v.tokens.get(v.closing, atLeisure, v.readTokens) == nil && known
 		}
 		if known && ready != nil {
 			ready()

@@ -5,7 +5,7 @@
 //
 // # Keys
 //
-// These are the keys of the index, and of the operations in the log:
+// These are the keys of the index, and of the operations in the journal:
 //
 //	u <user 8>                            User             sealed
 //	n <folded uid>                        its user's id    hint
@@ -22,7 +22,7 @@
 //	k <token 14>                          Known            sealed
 //	c <token 14> <network>                Sighting         sealed, until it is told
 //	f <HMAC of the name 32>               value kept under a name, such as failed logins: sealed, ends by itself
-//	m <name>                              what the index and the log say about themselves
+//	m <name>                              what the index and the journal say about themselves
 //
 // A sealed value carries an HMAC over its key and itself (keys.Seals): a flipped
 // bit or an edited record is an error, never a wrong answer. A hint is checked

@@ -28,14 +28,14 @@ type Actor struct {
 	Address string // empty for the unix socket
 }
 
-// The actions about the log itself, and the action that begins the events of a token.
+// The actions about the journal itself, and the action that begins the events of a token.
 const (
 	ActionTokenCreate = "token.create"
 	ActionAuditPrune  = "audit.prune"
 	ActionAuditHeld   = "audit.held" // old events would have been dropped, and were kept
 )
 
-// Entry is one record of the log: an event and what it puts into the index. Its payload
+// Entry is one record of the journal: an event and what it puts into the index. Its payload
 // is
 //
 //	version 1 | length of the event, as a uvarint | event as JSON | operations

@@ -10,14 +10,14 @@ import (
 // The kinds of keys, each by its first byte: see the package comment.
 const (
 	// Counted are the kinds of records that the index counts, to find out if any
-	// are lost. The log has all of these.
+	// are lost. The journal has all of these.
 	Counted = "uitnoexk"
-	// SealedKinds are the kinds with values that are sealed in the log and in
+	// SealedKinds are the kinds with values that are sealed in the journal and in
 	// backups.
 	SealedKinds = "utlrexk"
 )
 
-// Sealed reports whether the values of a kind are sealed in the log and in backups.
+// Sealed reports whether the values of a kind are sealed in the journal and in backups.
 func Sealed(kind byte) bool { return strings.IndexByte(SealedKinds, kind) >= 0 }
 
 // Key builds a key.

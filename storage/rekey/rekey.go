@@ -91,12 +91,12 @@ func Key(name string, held keys.File) (keys.File, error) {
 // Load is [keys.Load], but it also takes an old key beside the key file. It then seals the
 // keyring with the key in the key file, and returns the name of the old one.
 // If the process can't read the key file, held is its key.
-func Load(ring, key string, held keys.File, fresh bool) (r keys.Ring, old string, err error) {
+func Load(ring, key string, held keys.File, missing keys.Missing) (r keys.Ring, old string, err error) {
 	f := held
 	if f == (keys.File{}) {
-		r, err = keys.Load(ring, key, fresh)
+		r, err = keys.Load(ring, key, missing)
 	} else {
-		r, err = f.Load(ring, fresh)
+		r, err = f.Load(ring, missing)
 	}
 	if !errors.Is(err, keys.ErrWrong) {
 		return r, "", err

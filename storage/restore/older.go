@@ -18,12 +18,12 @@ import (
 )
 
 // older reads the ends in the store that is being replaced: from the records of its
-// checkpoint, then of its log, and from those of its index. The log alone is not enough:
+// checkpoint, then of its journal, and from those of its index. The journal alone is not enough:
 // its oldest part is dropped over time, and it may be damaged or missing. If the store is
 // damaged, older reads as much as it can.
 type older struct {
 	record.Ends
-	last   uint64   // the last record of the log
+	last   uint64   // the last record of the journal
 	unread []string // the parts that could not be read
 	found  bool     // a record has verified
 	seals  *keys.Seals
@@ -47,8 +47,8 @@ func (e *older) takeOp(o record.Op) error {
 	return nil
 }
 
-// readLog reads checkpoint and log.
-func (e *older) readLog(ctx context.Context, store string, key [32]byte, progress func(step string, done, of int)) error {
+// readJournal reads checkpoint and journal.
+func (e *older) readJournal(ctx context.Context, store string, key [32]byte, progress func(step string, done, of int)) error {
 	checkpoint, dir := filepath.Join(store, "checkpoint"), filepath.Join(store, "journal")
 	var covered uint64 // by the checkpoint
 	f, err := os.Open(checkpoint)
@@ -82,7 +82,7 @@ func (e *older) readLog(ctx context.Context, store string, key [32]byte, progres
 	}
 	if errors.Is(err, journal.ErrEmpty) || err == nil && e.last == 0 {
 		err = nil
-		if !marks.In(store).IsRestored() { // otherwise the log would have begun with the first start
+		if !marks.In(store).IsRestored() { // otherwise the journal would have begun with the first start
 			e.unread = append(e.unread, dir)
 		}
 	}
@@ -106,8 +106,8 @@ func (e *older) readCheckpoint(ctx context.Context, f io.Reader) (covered uint64
 	return in.Manifest.Sequence, nil
 }
 
-// readIndex adds the ends in the index. If checkpoint and log were read, the index has no
-// others. But if the log or its last segments are gone, the index may be the only record
+// readIndex adds the ends in the index. If checkpoint and journal were read, the index has no
+// others. But if the journal or its last segments are gone, the index may be the only record
 // of those ends. An index that can't be read adds nothing. readIndex reads it through
 // another directory.
 func (e *older) readIndex(ctx context.Context, store, by string) error {

@@ -176,7 +176,7 @@ func (r *run) lookAtOlder() error {
 		return err
 	}
 	noKeyring := len(r.old.unread) > 0
-	err = r.old.readLog(r.ctx, store, ring.Derive("journal"), r.Progress)
+	err = r.old.readJournal(r.ctx, store, ring.Derive("journal"), r.Progress)
 	if err == nil {
 		err = r.old.readIndex(r.ctx, store, r.stage)
 	}
@@ -212,7 +212,7 @@ func (r *run) checkKeyring(file keys.File, ring keys.Ring) (keys.Ring, error) {
 	return ring, err
 }
 
-// layOut lays out a store with the backup as its checkpoint and its log, and
+// layOut lays out a store with the backup as its checkpoint and its journal, and
 // without an index.
 func (r *run) layOut() error {
 	store := filepath.Join(r.stage, "store")
@@ -232,8 +232,8 @@ func (r *run) layOut() error {
 			return err
 		}
 	}
-	restored := marks.Restored{End: in.Manifest.Log}
-	if !in.Manifest.HasLog() {
+	restored := marks.Restored{End: in.Manifest.Journal}
+	if !in.Manifest.HasJournal() {
 		restored.After = max(in.Manifest.Sequence, r.old.last)
 	} else if err := stageJournal(filepath.Join(store, "journal"), in, step); err != nil {
 		return err
@@ -267,7 +267,7 @@ func stageJournal(dir string, in *backup.Reader, step func() error) error {
 	if err != nil {
 		return err
 	}
-	err = in.Log(func(p journal.Piece) error { return errors.Join(l.Put(p), step()) }, l.Reset)
+	err = in.Journal(func(p journal.Piece) error { return errors.Join(l.Put(p), step()) }, l.Reset)
 	return errors.Join(err, l.Close())
 }
 

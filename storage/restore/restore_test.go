@@ -30,7 +30,7 @@ func install(t *testing.T) installation {
 	dir := filepath.Join(t.TempDir(), "data")
 	store := filepath.Join(dir, "store")
 	must.Do(t, os.MkdirAll(store, 0o700))
-	ring := must.Get(keys.Load(filepath.Join(store, "keyring"), filepath.Join(dir, "key"), true))(t)
+	ring := must.Get(keys.Load(filepath.Join(store, "keyring"), filepath.Join(dir, "key"), keys.Make))(t)
 	return installation{dir, ring}
 }
 
@@ -60,8 +60,8 @@ func (i installation) backup(t *testing.T) []byte {
 	i.log(t, func(j *journal.Journal) {
 		log := must.Get(j.Copy())(t)
 		defer log.Close()
-		w := must.Get(backup.NewWriter(out, backup.Manifest{Log: log.End()}, keyring))(t)
-		must.Do(t, errors.Join(w.End(i.ring.Derive("snapshots")), w.Log(t.Context(), log, 0, nil), w.Flush()))
+		w := must.Get(backup.NewWriter(out, backup.Manifest{Journal: log.End()}, keyring))(t)
+		must.Do(t, errors.Join(w.End(i.ring.Derive("snapshots")), w.Journal(t.Context(), log, 0, nil), w.Flush()))
 	})
 	return out.Bytes()
 }

@@ -23,7 +23,7 @@ type File struct {
 
 	table   *Table // to load into
 	live    func(key byte) bool
-	stale   bool     // the file is older than the end of the log
+	stale   bool     // the file is older than the end of the journal
 	owners  []uint32 // the current number of each owner, by the number in the file
 	loading [Shards]sync.Mutex
 }
@@ -95,7 +95,7 @@ func Open(name string, seals *keys.Seals) (*File, error) {
 
 // Users loads the users into a table, which will then also load its tokens from the
 // file. Tokens of keys that are no longer live are left out. A stale file is older than
-// the end of the log: the caller applies the later changes, and some of its users may
+// the end of the journal: the caller applies the later changes, and some of its users may
 // be removed by then.
 func (f *File) Users(t *Table, live func(key byte) bool, stale bool) error {
 	f.table, f.live, f.stale = t, live, stale
@@ -135,7 +135,7 @@ func (f *File) Load(n byte) error {
 		s := slot{rest: [12]byte(b), kid: b[16], generation: b[17], flags: b[18], used: [6]byte(b[19:])}
 		number := binary.BigEndian.Uint32(b[12:])
 		if int(number) >= len(f.owners) || !f.live(s.kid) {
-			continue // the key is retired and the token dead; or the log has both user and token
+			continue // the key is retired and the token dead; or the journal has both user and token
 		}
 		s.owner = f.owners[number]
 		if f.stale && f.table.Owners.At(s.owner).State == record.UserRemoved {

@@ -13,7 +13,7 @@ import (
 )
 
 // Loader fills a table from the records of the index, all at once, or from the
-// operations of the log, one after the other.
+// operations of the journal, one after the other.
 type Loader struct {
 	Table *Table
 	Seals *keys.Seals
@@ -21,16 +21,16 @@ type Loader struct {
 	Stop  func() error        // ends LoadRecords with its error
 }
 
-// Log is what CatchUp reads of the log.
-type Log interface {
+// Journal is what CatchUp reads of the journal.
+type Journal interface {
 	// Ops calls fn with the operations of each record after a sequence.
 	Ops(after uint64, fn func(sequence uint64, ops []record.Op) error) error
 }
 
 // CatchUp applies every later change to the table. Shards may be loaded from the file
 // afterwards: loading never overwrites a newer change.
-func (l Loader) CatchUp(log Log, after uint64) error {
-	err := log.Ops(after, func(_ uint64, ops []record.Op) error {
+func (l Loader) CatchUp(j Journal, after uint64) error {
+	err := j.Ops(after, func(_ uint64, ops []record.Op) error {
 		for _, o := range ops {
 			if err := l.apply(o); err != nil {
 				return err
@@ -45,7 +45,7 @@ func (l Loader) CatchUp(log Log, after uint64) error {
 	return nil
 }
 
-// apply applies an operation of the log on a token or a user to the table. The shards
+// apply applies an operation of the journal on a token or a user to the table. The shards
 // may be loaded before or after: an applied change is newer than the file.
 func (l Loader) apply(o record.Op) error {
 	if o.Key[0] != 't' && o.Key[0] != 'u' {

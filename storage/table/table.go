@@ -33,11 +33,11 @@ func New() *Table {
 	return t
 }
 
-// Position returns the position in the log up to which the table has every change, or
+// Position returns the position in the journal up to which the table has every change, or
 // nil if it is not known yet.
 func (t *Table) Position() *journal.Position { return t.position.Load() }
 
-// Reached notes that the table has every change up to a position in the log.
+// Reached notes that the table has every change up to a position in the journal.
 func (t *Table) Reached(at journal.Position) { t.position.Store(&at) }
 
 // slot is a token without pointers and off the heap, so that the collector never
@@ -298,7 +298,7 @@ func (t *Table) EachIn(shard byte, fn func(Entry)) {
 }
 
 // Recall sets a token's last use to one that the log of uses has. Calls come in the order
-// of the log. A use is in the log before it is in the index. So if the table has a later
+// of that log. A use is in it before it is in the index. So if the table has a later
 // time that was not used since it was loaded, a clock that was ahead has written it.
 func (t *Table) Recall(id keys.ID, u record.LastUse) {
 	sh := t.shard(id)

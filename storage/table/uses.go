@@ -142,7 +142,7 @@ type Sight struct {
 	From netip.Addr
 }
 
-// Unsaved appends the tokens with uses that are missing in the log, and where they were
+// Unsaved appends the tokens with uses that are missing in the log of uses, and where they were
 // used: once for each address that the index may not have.
 func (t *Table) Unsaved(list []Sight) []Sight {
 	for i := range t.shards {
@@ -179,7 +179,7 @@ func (sh *shard) appendUnsaved(list []Sight) []Sight {
 	return list
 }
 
-// eachUnsaved calls show with the slots that have uses missing in the log. The list
+// eachUnsaved calls show with the slots that have uses missing in that log. The list
 // may name a slot that another token has left or moved into.
 func (sh *shard) eachUnsaved(show func(*slot) bool) {
 	for _, n := range sh.unsaved {

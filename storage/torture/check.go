@@ -106,7 +106,7 @@ func (c *checker) inFlight() {
 }
 
 func (c *checker) findCreated(u storage.User, o change) {
-	list, err := tokensOf(c.s, u.ID, true)
+	list, err := tokensOf(c.s, storage.Owned{Owner: u.ID, Revoked: true})
 	if err != nil {
 		c.failed("tokens of "+o.Of, err)
 	}
@@ -118,8 +118,8 @@ func (c *checker) findCreated(u storage.User, o change) {
 }
 
 // tokensOf reads a user's tokens in pages so small that there are several.
-func tokensOf(s *storage.Store, owner storage.UserID, revoked bool) (list []storage.Token, err error) {
-	q := storage.Owned{Owner: owner, Revoked: revoked, Limit: 7}
+func tokensOf(s *storage.Store, q storage.Owned) (list []storage.Token, err error) {
+	q.Limit = 7
 	for more := true; more && err == nil; more = q.After != (storage.Cursor{}) {
 		var page []storage.Token
 		page, q.After, err = s.Page(q)
@@ -196,12 +196,12 @@ func (c *checker) listings() {
 		}
 		var all []storage.Token
 		if c.whole {
-			if all, err = tokensOf(c.s, u.ID, true); err != nil {
+			if all, err = tokensOf(c.s, storage.Owned{Owner: u.ID, Revoked: true}); err != nil {
 				c.failed("tokens of "+name, err)
 				continue
 			}
 		}
-		live, err := tokensOf(c.s, u.ID, false)
+		live, err := tokensOf(c.s, storage.Owned{Owner: u.ID})
 		if err != nil {
 			c.failed("tokens of "+name, err)
 			continue

@@ -265,7 +265,7 @@ func (c *clockwork) usesOfCopy(dir string) (n int64, err error) {
 }
 
 func (c *clockwork) uses(s *storage.Store) (n int64, err error) {
-	list, err := tokensOf(s, c.owner, false)
+	list, err := tokensOf(s, storage.Owned{Owner: c.owner})
 	for _, t := range list {
 		n += t.Usage.Uses
 	}
@@ -358,7 +358,7 @@ func (c *clockwork) look() {
 	if doubt != nil {
 		c.tally["doubt"]++
 	}
-	list, err := tokensOf(c.store, c.owner, false)
+	list, err := tokensOf(c.store, storage.Owned{Owner: c.owner})
 	if err != nil {
 		c.badf("%v", err)
 	}

@@ -124,7 +124,7 @@ func (w *writer) begin(n int) error {
 		return err
 	}
 	w.users[n] = u
-	list, err := tokensOf(w.store, u.ID, false)
+	list, err := tokensOf(w.store, storage.Owned{Owner: u.ID})
 	for _, t := range list {
 		w.held[n] = append(w.held[n], token{t.ID, w.store.Reveal(t)})
 	}

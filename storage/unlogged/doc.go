@@ -1,4 +1,4 @@
-// Package unlogged owns the data that is only in the index and not in the log: browser
+// Package unlogged owns the data that is only in the index and not in the journal: browser
 // sessions, recent files, and values that are kept under a name for a while, such as
 // failed logins.
 //

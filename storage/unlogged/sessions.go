@@ -233,7 +233,7 @@ func (s *Sessions) List(owner record.UserID, cookie string) (list []record.Sessi
 
 // End ends the session of a cookie, if there is one. When the index can't be written,
 // for example because the disk is full, End calls logged to delete the keys, which
-// can use the reserve of the log.
+// can use the reserve of the journal.
 func (s *Sessions) End(cookie string, logged func(keys [][]byte) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -82,18 +82,18 @@ func (f *Flusher) SaveAll() error {
 	return errors.Join(errs...)
 }
 
-// Tick writes the uses of one slice to the log, and keeps the log short. If merge is
-// set, it also spends a moment on bringing uses into the index. It rests now and then,
-// so that requests do not wait. It returns errors of Update, too.
-func (f *Flusher) Tick(slice int, merge bool, moment time.Duration) error {
+// Tick writes the uses of one slice to the log, and keeps the log short. If merge is not 0,
+// it then brings uses into the index for about that long. It rests now and then, so that
+// requests do not wait. It returns errors of Update, too.
+func (f *Flusher) Tick(slice int, merge time.Duration) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.save(slice, begin(!f.Hurry())); err != nil {
 		return err
 	}
 	err := f.shortenSome()
-	if merge {
-		err = errors.Join(err, f.mergeSome(moment))
+	if merge != 0 {
+		err = errors.Join(err, f.mergeSome(merge))
 	}
 	return err
 }

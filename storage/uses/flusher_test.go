@@ -146,7 +146,7 @@ func story(t *testing.T, r *rand.Rand) {
 			h.table.Remove(id)
 			dead[id] = true
 		case dice < 400:
-			h.do(h.Tick(slice, r.IntN(2) == 0, time.Millisecond))
+			h.do(h.Tick(slice, time.Duration(r.IntN(2))*time.Millisecond))
 			slice = (slice + 1) % uses.Slices
 		default:
 			id := ids[r.IntN(len(ids))]

@@ -107,11 +107,11 @@ func (w *Writer) commitSome(batch []*change, short error) (n int, err error) {
 	if short != nil { // refuseOthers has left the essential ones
 		need = journal.Essential
 	}
-	if _, err := w.to.Log.Append(need, entries); err != nil {
+	if _, err := w.to.Journal.Append(need, entries); err != nil {
 		return n, w.appendFailed(err)
 	}
 	w.refused.Set(nil)
-	end := w.to.Log.End() // the writer alone appends
+	end := w.to.Journal.End() // the writer alone appends
 	b.Commit(end, short, func() {
 		for _, f := range after {
 			f()

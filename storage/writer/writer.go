@@ -9,11 +9,11 @@
 //	Do -> Run -> gather      all the changes that wait
 //	             commit      on a short disk, without those that need much room
 //	             commitSome  run each change on a batch of the index
-//	                         append what they put to the log, which syncs
+//	                         append what they put to the journal, which syncs
 //	                         commit the batch; change the table (Tx.Durable)
 //	   <-        answer
 //
-// Nothing else appends to the log of an open store. This package never decides what a
+// Nothing else appends to the journal of an open store. This package never decides what a
 // change may do, and does not know users or tokens.
 package writer
 
@@ -33,9 +33,9 @@ import (
 	"gatehouse/storage/table"
 )
 
-// Log is what the writer needs from the log: it appends a batch, and learns when the batch
+// Journal is what the writer needs from the journal: it appends a batch, and learns when the batch
 // is durable.
-type Log interface {
+type Journal interface {
 	// Append returns nil when all of the batch is on the disk, and an error when none
 	// of it is. An essential batch may use the reserve.
 	Append(need journal.Need, batch []journal.Entry) (last uint64, err error)
@@ -45,11 +45,11 @@ type Log interface {
 
 // Target is what the writer changes and how its changes read it.
 type Target struct {
-	Log   Log
-	Index *index.Index
-	Table *table.Table
-	Space *disk.Space
-	Seals *keys.Seals
+	Journal Journal
+	Index   *index.Index
+	Table   *table.Table
+	Space   *disk.Space
+	Seals   *keys.Seals
 
 	Read  func(*index.View) *read.Reader
 	Now   func() int64 // ms
@@ -64,10 +64,10 @@ type Writer struct {
 	closing <-chan struct{}
 	ended   chan struct{} // closed when no change is run any more
 
-	refused lasting.State // the system refuses appends to the log
+	refused lasting.State // the system refuses appends to the journal
 	lost    lasting.State // events that nobody waits for are lost
 
-	// failed is set when the log has lost a write: see [disk.ErrFailed].
+	// failed is set when the journal has lost a write: see [disk.ErrFailed].
 	failed atomic.Pointer[error]
 
 	encoded struct { // kept, so that a commit need not allocate them
@@ -157,7 +157,7 @@ func (w *Writer) Wake() {
 // Waiting returns how many changes wait.
 func (w *Writer) Waiting() int { return len(w.changes) }
 
-// Failed returns the error after which the log takes nothing more, or nil.
+// Failed returns the error after which the journal takes nothing more, or nil.
 func (w *Writer) Failed() error {
 	if err := w.failed.Load(); err != nil {
 		return *err

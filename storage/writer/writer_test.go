@@ -63,7 +63,7 @@ func start(t *testing.T) *fixture {
 	var ended sync.WaitGroup
 	ended.Go(func() {
 		f.Run(writer.Target{
-			Log: f.log, Index: f.index.Index, Table: tokens, Space: disk.NewSpace(dir, disk.Watermark), Seals: seals,
+			Journal: f.log, Index: f.index.Index, Table: tokens, Space: disk.NewSpace(dir, disk.Watermark), Seals: seals,
 			Read: func(v *index.View) *read.Reader { return sources.At(v) }, Now: func() int64 { return 1000 }, Begin: func() {},
 		})
 	})

@@ -133,8 +133,11 @@ func Heads[T any](cols []Column[T], w []int) string {
 	return strings.Repeat(" ", gutter) + strings.Join(cells, strings.Repeat(" ", gap))
 }
 
+// Signs are what stands before a row.
+type Signs struct{ Cursor, Mark bool }
+
 // Line returns a row. paint, unless it is nil, colours the cells.
-func Line[T any](cols []Column[T], w []int, row T, current, marked bool, paint func(*Column[T], string) string) string {
+func Line[T any](cols []Column[T], w []int, row T, signs Signs, paint func(*Column[T], string) string) string {
 	cells := make([]string, len(w))
 	for i := range w {
 		c, s := &cols[i], cols[i].Cell(row)
@@ -147,10 +150,10 @@ func Line[T any](cols []Column[T], w []int, row T, current, marked bool, paint f
 		}
 	}
 	cursor, mark := " ", " "
-	if current {
+	if signs.Cursor {
 		cursor = ">"
 	}
-	if marked {
+	if signs.Mark {
 		mark = "x"
 	}
 	return " " + cursor + " " + mark + " " + strings.Join(cells, strings.Repeat(" ", gap))

@@ -119,7 +119,7 @@ func (d *Doomed) Lines(now time.Time, width, height int, heads, warn func(...str
 	}
 	out := []string{heads(listing.Heads(cols, w))}
 	for _, t := range shown {
-		s := listing.Line(cols, w, t, false, false, nil)
+		s := listing.Line(cols, w, t, listing.Signs{}, nil)
 		if say.InUse(now, t) {
 			s = warn(s)
 		}

@@ -20,10 +20,10 @@ type Index struct {
 	*index.Index
 	t     testing.TB
 	seals *keys.Seals
-	end   journal.Position // of the log that the changes would be in
+	end   journal.Position // of the journal that the changes would be in
 }
 
-// New makes an empty index at the first record of a log. The test closes it at its end.
+// New makes an empty index at the first record of a journal. The test closes it at its end.
 func New(t testing.TB, seals *keys.Seals) *Index {
 	t.Helper()
 	dir, first := t.TempDir(), journal.Position{Sequence: 1}

@@ -13,13 +13,13 @@ import (
 	"gatehouse/storage/table"
 )
 
-// openLog opens the log, and takes the existing table if that saves work.
-func (o *Opening) openLog() error {
+// openJournal opens the journal, and takes the existing table if that saves work.
+func (o *Opening) openJournal() error {
 	switch {
 	case o.fresh:
-		return o.openJournal(journal.Options{Create: true})
+		return o.openAs(journal.Options{Create: true})
 	case o.restored:
-		return o.openRestoredLog()
+		return o.openRestored()
 	}
 	file, err := table.Open(o.path("table"), o.Seals)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -30,7 +30,7 @@ func (o *Opening) openLog() error {
 	if file != nil {
 		opts.Known, opts.VerifyAfter = max(opts.Known, file.Position.Sequence), file.Position.Sequence
 	}
-	err = o.openJournal(opts)
+	err = o.openAs(opts)
 	if err == nil && file != nil {
 		o.useTable(file)
 	}
@@ -41,11 +41,11 @@ func (o *Opening) openLog() error {
 	return err
 }
 
-// openRestoredLog opens the log of a store that was restored. A restore leaves log and
-// checkpoint, and the mark restored, which says where the log must end: see
+// openRestored opens the journal of a store that was restored. A restore leaves journal and
+// checkpoint, and the mark restored, which says where the journal must end: see
 // [marks.Restored]. The first start makes index, table and format, and then removes that
 // mark.
-func (o *Opening) openRestoredLog() error {
+func (o *Opening) openRestored() error {
 	for _, name := range []string{"index", "table", "format"} {
 		if !disk.Exists(o.path("journal")) && disk.Exists(o.path(name)) {
 			return o.journalGone()
@@ -60,9 +60,9 @@ func (o *Opening) openRestoredLog() error {
 	if err != nil {
 		return err
 	}
-	if from.HasLog() {
+	if from.HasJournal() {
 		opts.Known = max(m.Sequence, from.End.Sequence)
-		if err := o.openJournal(opts); err != nil {
+		if err := o.openAs(opts); err != nil {
 			return err
 		}
 		if err := o.Journal.Has(context.Background(), from.End); err != nil {
@@ -70,15 +70,15 @@ func (o *Opening) openRestoredLog() error {
 		}
 		return nil
 	}
-	// Create a log only if the checkpoint is the restored one, and not a later
+	// Create a journal only if the checkpoint is the restored one, and not a later
 	// one.
 	opts.Create, opts.CreateAfter = from.After >= m.Sequence, from.After
-	return o.openJournal(opts)
+	return o.openAs(opts)
 }
 
-func (o *Opening) openJournal(opts journal.Options) (err error) {
+func (o *Opening) openAs(opts journal.Options) (err error) {
 	opts.Now, opts.SegmentSize = o.Clock.Time, o.Segment
-	o.Journal, err = journal.Open(o.path("journal"), o.logKey, opts)
+	o.Journal, err = journal.Open(o.path("journal"), o.journalKey, opts)
 	if errors.Is(err, journal.ErrEmpty) {
 		return o.journalGone()
 	}
@@ -108,7 +108,7 @@ func (o *Opening) journalGone() error {
 		disk.ErrDamaged, o.path("journal"), disk.RestoreAdvice)
 }
 
-// firstRecord appends an empty record: a log without any record would look as if
+// firstRecord appends an empty record: a journal without any record would look as if
 // somebody had removed it.
 func (o *Opening) firstRecord() error {
 	payload, err := record.Entry{}.AppendPayload(nil)
@@ -119,9 +119,9 @@ func (o *Opening) firstRecord() error {
 	return err
 }
 
-// verifyLog also verifies the part of the log that comes before the table's
+// verifyJournal also verifies the part of the journal that comes before the table's
 // position.
-func (o *Opening) verifyLog() error {
+func (o *Opening) verifyJournal() error {
 	n := 0
 	err := o.Journal.Replay(context.Background(), o.Journal.FirstSequence()-1, func(journal.Record) error {
 		if n++; n%64 != 0 {
