@@ -692,7 +692,7 @@ var arrows = map[string][]string{
 	"server/site":                 {"server/api", "server/body", "server/config", "server/guard", "server/login", "server/manual", "server/reply", "server/route", "server/tokens", "server/view", "server/web", "storage", "storage/record"},
 	"server/tokens":               {"server/api", "server/body", "server/config", "server/guard", "server/ipaddr", "server/listen", "server/reply", "server/route", "server/view", "storage", "storage/record"},
 	"server/listen":               {"server/config", "server/gate", "server/ipaddr", "storage/lasting"},
-	"server/guard":                {"server/config", "server/ipaddr", "server/reply", "storage", "storage/record"},
+	"server/guard":                {"server/config", "server/ipaddr", "server/reply", "storage", "storage/record", "storage/unlogged"},
 	"server/directory":            {"ldap", "server/api", "server/config", "server/guard", "server/reply", "storage", "storage/lasting", "storage/record"},
 	"server/recheck":              {"ldap", "server/config", "server/directory", "server/oauth", "storage", "storage/grants", "storage/lasting"},
 	"server/logout":               {"ldap", "server/body", "server/config", "server/directory", "server/guard", "server/oauth", "server/reply", "server/route", "storage", "storage/lasting", "storage/record"},

@@ -158,7 +158,7 @@ func New(store *storage.Store, cfg config.Config, opts Options) (*Server, error)
 		told:     notify.NewCount(),
 	}
 	s.latest.Store(s)
-	s.throttle = guard.NewThrottle(store, func() config.Logins { return s.config().Logins }, opts.Now)
+	s.throttle = guard.NewThrottle(store.Expiring(), func() config.Logins { return s.config().Logins }, opts.Now)
 	s.access = &access.Log{Log: opts.Log, On: func() bool { return s.config().Log.Access == "on" }, Client: s.client}
 	s.idle = directory.NewIdle(store, opts.Log, func() config.Lifetime { return s.config().Tokens.RevokeIdleAfter }, s.revoked)
 	var err error

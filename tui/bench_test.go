@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gatehouse/server/api"
+	"gatehouse/storage/storagetest/must"
 )
 
 // million starts the real server, in a process of its own, with a million tokens of 100,000
@@ -31,9 +32,7 @@ func million(b *testing.B) *api.Client {
 		}
 	}
 	serve := exec.Command(program, "serve", "--data", data, "--listen", "127.0.0.1:0")
-	if err := serve.Start(); err != nil {
-		b.Fatal(err)
-	}
+	must.Do(b, serve.Start())
 	b.Cleanup(func() {
 		serve.Process.Signal(syscall.SIGTERM)
 		serve.Wait()
@@ -92,8 +91,6 @@ func BenchmarkFrame(b *testing.B) {
 // processor returns the processor time that the thread has used.
 func processor(b *testing.B) time.Duration {
 	var t unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t); err != nil {
-		b.Fatal(err)
-	}
+	must.Do(b, unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t))
 	return time.Duration(t.Nano())
 }

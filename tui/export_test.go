@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gatehouse/server/api"
+	"gatehouse/storage/storagetest/must"
 	"gatehouse/tui/export"
 )
 
@@ -18,9 +19,7 @@ func TestExport(t *testing.T) {
 	_, c := real(t, 40, 300)
 	tokens := func(q api.TokenQuery, f export.Format) string {
 		var out bytes.Buffer
-		if err := export.As(f, &out, c.Tokens(t.Context(), q), export.TokenLine); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, export.As(f, &out, c.Tokens(t.Context(), q), export.TokenLine))
 		return out.String()
 	}
 	for _, x := range []struct {
@@ -41,16 +40,12 @@ func TestExport(t *testing.T) {
 		}, 1},
 		{"users", "1S", func(f export.Format) string {
 			var out bytes.Buffer
-			if err := export.As(f, &out, c.Users(t.Context(), api.UserQuery{Reverse: true}), export.UserLine); err != nil {
-				t.Fatal(err)
-			}
+			must.Do(t, export.As(f, &out, c.Users(t.Context(), api.UserQuery{Reverse: true}), export.UserLine))
 			return out.String()
 		}, 40},
 		{"events", "4S", func(f export.Format) string {
 			var out bytes.Buffer
-			if err := export.As(f, &out, c.Events(t.Context(), api.EventQuery{}), func(e api.Event) api.Event { return e }); err != nil {
-				t.Fatal(err)
-			}
+			must.Do(t, export.As(f, &out, c.Events(t.Context(), api.EventQuery{}), func(e api.Event) api.Event { return e }))
 			return out.String()
 		}, 1},
 	} {
@@ -79,9 +74,7 @@ func TestExport(t *testing.T) {
 // TestExportNeverOver: a file that exists stays, whatever is pressed.
 func TestExportNeverOver(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "out.csv")
-	if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.WriteFile(path, []byte("old"), 0o600))
 	d := drive(t, people(), Options{})
 	d.press("2e" + strings.Repeat("<backspace>", 60) + path + "<enter>")
 	d.want("there is such a file already: give another name")

@@ -6,6 +6,7 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest/must"
 )
 
 // TestHistoryGoesOn: for an old token in a long journal, the screen says how far back the
@@ -47,10 +48,7 @@ func TestHistoryGoesOn(t *testing.T) {
 }
 
 func firstUser(t *testing.T, c *api.Client) string {
-	for u, err := range c.Users(t.Context(), api.UserQuery{Limit: 1}) {
-		if err != nil {
-			t.Fatal(err)
-		}
+	for u := range must.All(c.Users(t.Context(), api.UserQuery{Limit: 1}))(t) {
 		return u.UID
 	}
 	t.Fatal("there is no user")
@@ -63,14 +61,8 @@ func renamedThrice(t *testing.T, store *storage.Store, c *api.Client) storage.ID
 	t.Helper()
 	var ids []storage.ID
 	for range 2 {
-		tk, err := c.CreateToken(t.Context(), api.TokenRequest{UID: firstUser(t, c)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		id, err := storage.ParseID(tk.ID)
-		if err != nil {
-			t.Fatal(err)
-		}
+		tk := must.Get(c.CreateToken(t.Context(), api.TokenRequest{UID: firstUser(t, c)}))(t)
+		id := must.Get(storage.ParseID(tk.ID))(t)
 		ids = append(ids, id)
 	}
 	noise := strings.Repeat("x", 32<<10)
@@ -86,7 +78,5 @@ func renamedThrice(t *testing.T, store *storage.Store, c *api.Client) storage.ID
 
 func rename(t *testing.T, store *storage.Store, id storage.ID, name string) {
 	t.Helper()
-	if err := store.RenameToken(storage.Actor{Name: "root"}, id, name); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, store.RenameToken(storage.Actor{Name: "root"}, id, name))
 }

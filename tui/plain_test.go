@@ -15,6 +15,7 @@ import (
 	"github.com/charmbracelet/x/exp/golden"
 
 	"gatehouse/server/api"
+	"gatehouse/storage/storagetest/must"
 	"gatehouse/tui/box"
 	"gatehouse/tui/plain"
 )
@@ -50,9 +51,7 @@ func converse(t *testing.T, c client, o Options, every time.Duration, lines ...s
 	o.Now, o.Out = func() time.Time { return at }, &out
 	m := newMachine(t.Context(), c, o)
 	in := &typist{lines: lines, wait: func() { at = at.Add(every) }, out: &out}
-	if err := plain.Run(t.Context(), in, &out, m); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, plain.Run(t.Context(), in, &out, m))
 	return out.String()
 }
 

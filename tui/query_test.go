@@ -14,6 +14,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"gatehouse/server/api"
+	"gatehouse/storage/storagetest/must"
 	"gatehouse/tui/box"
 	"gatehouse/tui/plain"
 	"gatehouse/tui/say"
@@ -61,10 +62,7 @@ func TestQueryLine(t *testing.T) {
 func TestTypedReplacesTheScreens(t *testing.T) {
 	_, c := real(t, 30, 700)
 	rows := func(words string) (n int) {
-		for _, err := range c.Tokens(t.Context(), api.TokenQuery{Words: words}) {
-			if err != nil {
-				t.Fatal(err)
-			}
+		for range must.All(c.Tokens(t.Context(), api.TokenQuery{Words: words}))(t) {
 			n++
 		}
 		return n
@@ -126,10 +124,7 @@ func TestTypedReplacesTheScreens(t *testing.T) {
 func TestRevokedAreNotHidden(t *testing.T) {
 	_, c := real(t, 5, 60)
 	var ids []string
-	for tk, err := range c.Tokens(t.Context(), api.TokenQuery{Words: "ada.allen"}) {
-		if err != nil {
-			t.Fatal(err)
-		}
+	for tk := range must.All(c.Tokens(t.Context(), api.TokenQuery{Words: "ada.allen"}))(t) {
 		ids = append(ids, tk.ID)
 	}
 	n := len(ids)
@@ -155,9 +150,7 @@ func TestRevokedAreNotHidden(t *testing.T) {
 	d.wantNot("revoked token")
 
 	var out strings.Builder
-	if err := plain.Run(t.Context(), strings.NewReader("tokens id:"+ids[1]+"\n"), &out, newMachine(t.Context(), c, Options{Now: func() time.Time { return noon }})); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, plain.Run(t.Context(), strings.NewReader("tokens id:"+ids[1]+"\n"), &out, newMachine(t.Context(), c, Options{Now: func() time.Time { return noon }})))
 	if !strings.Contains(out.String(), "\n1 revoked token matches: add state:revoked\n") {
 		t.Errorf("without a screen, it says\n%s", out.String())
 	}

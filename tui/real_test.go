@@ -21,6 +21,7 @@ import (
 	"gatehouse/server/demo"
 	"gatehouse/storage"
 	"gatehouse/storage/storagetest"
+	"gatehouse/storage/storagetest/must"
 	"gatehouse/tui/box"
 )
 
@@ -34,17 +35,11 @@ func realWith(t testing.TB, o storage.Options, users, tokens int) (*storage.Stor
 	t.Helper()
 	now := func() time.Time { return noon }
 	o.Now, o.Segment = now, cmp.Or(o.Segment, storagetest.Segment)
-	store, err := storage.Open(t.TempDir(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	store := must.Get(storage.Open(t.TempDir(), o))(t)
 	if _, err := demo.Fill(t.Context(), store, demo.Options{Users: users, Tokens: tokens, Now: noon}); err != nil {
 		t.Fatal(err)
 	}
-	s, err := server.New(store, config.Config{}, server.Options{Version: "v1", Now: now})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := must.Get(server.New(store, config.Config{}, server.Options{Version: "v1", Now: now}))(t)
 	c := api.InProcess(s.AdminHandler("tester"), store.Close)
 	t.Cleanup(func() {
 		if err := c.Close(); err != nil {
@@ -72,10 +67,7 @@ func TestRandomKeysChangeNothing(t *testing.T) {
 	}
 	seed := uint64(20260314)
 	if s := os.Getenv("GATEHOUSE_TEST_SEED"); s != "" {
-		n, err := strconv.ParseUint(s, 10, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
+		n := must.Get(strconv.ParseUint(s, 10, 64))(t)
 		seed = n
 	}
 	t.Logf("GATEHOUSE_TEST_SEED=%d", seed)
@@ -113,15 +105,9 @@ func TestRandomKeysChangeNothing(t *testing.T) {
 // everything returns as text what a slip could change.
 func everything(t *testing.T, c *api.Client) string {
 	var out strings.Builder
-	for u, err := range c.Users(t.Context(), api.UserQuery{}) {
-		if err != nil {
-			t.Fatal(err)
-		}
+	for u := range must.All(c.Users(t.Context(), api.UserQuery{}))(t) {
 		fmt.Fprintln(&out, u.UID, u.State, u.Tokens)
-		for tk, err := range c.Tokens(t.Context(), api.TokenQuery{Filters: api.Where("user", u.UID), Revoked: true}) {
-			if err != nil {
-				t.Fatal(err)
-			}
+		for tk := range must.All(c.Tokens(t.Context(), api.TokenQuery{Filters: api.Where("user", u.UID), Revoked: true}))(t) {
 			fmt.Fprintln(&out, tk.ID, tk.State)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"gatehouse/server/api"
+	"gatehouse/storage/storagetest/must"
 	"gatehouse/tui/say"
 )
 
@@ -90,10 +91,7 @@ func TestNewServiceAccountPlainly(t *testing.T) {
 func TestNewServiceAccountForReal(t *testing.T) {
 	_, c := real(t, 3, 3)
 	var uids []string
-	for u, err := range c.Users(t.Context(), api.UserQuery{Limit: 2}) {
-		if err != nil {
-			t.Fatal(err)
-		}
+	for u := range must.All(c.Users(t.Context(), api.UserQuery{Limit: 2}))(t) {
 		uids = append(uids, u.UID)
 	}
 	d := drive(t, unfollowed{c}, Options{})

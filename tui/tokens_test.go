@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"gatehouse/server/api"
+	"gatehouse/storage/storagetest/must"
 	"gatehouse/tui/listing"
 )
 
@@ -14,10 +15,7 @@ func TestNeverUsed(t *testing.T) {
 	_, c := real(t, 30, 700)
 	for _, words := range []string{"", "idle:90d", "allen", "state:live", "never-used", "used-after:2024-01-01", "nothing-has-this"} {
 		var never, used []string
-		for tk, err := range c.Tokens(t.Context(), api.TokenQuery{Words: words}) {
-			if err != nil {
-				t.Fatal(err)
-			}
+		for tk := range must.All(c.Tokens(t.Context(), api.TokenQuery{Words: words}))(t) {
 			if tk.Used() {
 				used = append(used, tk.ID)
 			} else {

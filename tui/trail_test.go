@@ -15,6 +15,7 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest/must"
 	"gatehouse/tui/listing"
 	"gatehouse/tui/trail"
 )
@@ -31,10 +32,7 @@ func TestTrail(t *testing.T) {
 	for _, prefix := range []string{"", "z", "token.create", "nothing at all", "by:root action:user", "about:zoe@example.com"} {
 		for _, reverse := range []bool{false, true} {
 			var want []uint64
-			for e, err := range c.Events(t.Context(), api.EventQuery{}) {
-				if err != nil {
-					t.Fatal(err)
-				}
+			for e := range must.All(c.Events(t.Context(), api.EventQuery{}))(t) {
 				if trail.Parse(prefix, nil).Has(e) && (prefix != "about:zoe@example.com" || e.UID == "zoe@example.com") && (prefix != "by:root action:user" || e.Actor == "root" && e.Action == "user.add") {
 					want = append(want, e.Sequence)
 				}

@@ -21,6 +21,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gatehouse/server/api"
+	"gatehouse/storage/storagetest/must"
 	"gatehouse/tui/box"
 	"gatehouse/tui/cli"
 )
@@ -58,10 +59,7 @@ func TestProgram(t *testing.T) {
 
 // TestRun runs everything on a terminal, and leaves the terminal as it was.
 func TestRun(t *testing.T) {
-	terminal, tty, err := pty.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
+	terminal, tty := must.Get2(pty.Open())(t)
 	defer terminal.Close()
 	defer tty.Close()
 	pty.Setsize(terminal, &pty.Winsize{Rows: 24, Cols: 80})
@@ -102,10 +100,7 @@ func TestRun(t *testing.T) {
 }
 
 func TestRunEndsWithItsContext(t *testing.T) {
-	terminal, tty, err := pty.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
+	terminal, tty := must.Get2(pty.Open())(t)
 	defer terminal.Close()
 	defer tty.Close()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -124,10 +119,7 @@ func TestRunEndsWithItsContext(t *testing.T) {
 func untilShown(t *testing.T, terminal io.Reader) {
 	t.Helper()
 	for shown, b := "", make([]byte, 4096); !strings.Contains(shown, "gatehouse admin"); {
-		n, err := terminal.Read(b)
-		if err != nil {
-			t.Fatal(err)
-		}
+		n := must.Get(terminal.Read(b))(t)
 		shown += string(b[:n])
 	}
 	go io.Copy(io.Discard, terminal)
@@ -137,17 +129,12 @@ func untilShown(t *testing.T, terminal io.Reader) {
 // is chance.
 func TestRunEndsWithASignal(t *testing.T) {
 	for range 10 {
-		terminal, tty, err := pty.Open()
-		if err != nil {
-			t.Fatal(err)
-		}
+		terminal, tty := must.Get2(pty.Open())(t)
 		ctx, stop := signal.NotifyContext(t.Context(), syscall.SIGTERM)
 		done := make(chan error)
 		go func() { done <- Run(ctx, api.Dial("/nowhere"), Options{In: tty, Out: tty}) }()
 		untilShown(t, terminal)
-		if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, syscall.Kill(os.Getpid(), syscall.SIGTERM))
 		if err := <-done; err != nil {
 			t.Errorf("Run returns %v", err)
 		}
@@ -158,10 +145,7 @@ func TestRunEndsWithASignal(t *testing.T) {
 }
 
 func TestRunNeedsATerminal(t *testing.T) {
-	null, err := os.Open(os.DevNull)
-	if err != nil {
-		t.Fatal(err)
-	}
+	null := must.Get(os.Open(os.DevNull))(t)
 	defer null.Close()
 	if err := Run(t.Context(), api.Dial("/nowhere"), Options{In: null, Out: null}); !errors.Is(err, ErrNoTerminal) {
 		t.Errorf("Run returns %v", err)

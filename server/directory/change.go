@@ -16,12 +16,14 @@ type change struct {
 	why    string
 	gone   bool // the source has none of the user's subjects
 
-	subjects *[]string // of the user in the source
+	subjects []string // of the user in the source
 }
 
-// key returns what must be the same when a held change is confirmed. The reason may
-// differ.
-func (c change) key() change { return change{id: c.id, action: c.action} }
+// agreement is what must be the same when a held change is confirmed. The reason may differ.
+type agreement struct {
+	id     storage.UserID
+	action string
+}
 
 // findings are what the source says about the users it was asked about.
 type findings struct {
@@ -36,7 +38,7 @@ type findings struct {
 // person. That person may log in if any of them may, and is missing only if all of them
 // are.
 func (s *Sweeps) compare(h storage.Holder, states map[string]ldap.State) (c change, known bool) {
-	c = change{id: h.ID, uid: h.UID, subjects: &h.Subjects}
+	c = change{id: h.ID, uid: h.UID, subjects: h.Subjects}
 	var stopped ldap.Reason
 	gone := ldap.Reason(noLonger)
 	open, missing := false, 0

@@ -99,7 +99,7 @@ func (s *Sweeps) Sweep(ctx context.Context) error {
 		return err
 	}
 	if ctx.Err() == nil {
-		s.tell(found)
+		s.Doubt.Set(found.doubt, "users", len(found.unknown), "asked", found.asked)
 	}
 	missing := map[storage.UserID]bool{}
 	for _, c := range found.changes {
@@ -145,22 +145,13 @@ func (s *Sweeps) LastSweep() time.Time {
 	return s.swept
 }
 
-// tell logs that a sweep could not find out everything, for as long as that lasts.
-func (s *Sweeps) tell(found findings) {
-	if found.doubt != nil {
-		s.Doubt.Set(found.doubt, "users", len(found.unknown), "asked", found.asked)
-	} else {
-		s.Doubt.Set(nil, "asked", found.asked)
-	}
-}
-
 // Confirm asks the source again, and makes the held changes that are still right.
 // The administrator has not seen the others: they are left to the next sweep.
 func (s *Sweeps) Confirm(ctx context.Context, by storage.Actor) error {
 	s.mu.Lock()
-	agreed := map[change]bool{}
+	agreed := map[agreement]bool{}
 	for _, c := range s.held {
-		agreed[c.key()] = true
+		agreed[agreement{c.id, c.action}] = true
 	}
 	s.mu.Unlock()
 	if len(agreed) == 0 {
@@ -175,7 +166,7 @@ func (s *Sweeps) Confirm(ctx context.Context, by storage.Actor) error {
 	var due, open []change
 	all := found.doubt == nil // whether the removal of all missing people was agreed to
 	for _, c := range found.changes {
-		if agreed[c.key()] {
+		if agreed[agreement{c.id, c.action}] {
 			due = append(due, c)
 		} else if c.gone {
 			all = false
@@ -247,24 +238,21 @@ func (s *Sweeps) ask(ctx context.Context) (findings, error) {
 // apply makes the changes. When one fails, it goes on with the others; the next sweep
 // tries again.
 func (s *Sweeps) apply(changes []change) error {
-	var first error
-	failed := 0
+	var failed []error
 	for _, c := range changes {
 		do := func() error { return s.change(c) }
 		var err error
-		if s.Each != nil && c.subjects != nil {
-			err = s.Each(*c.subjects, do)
+		if s.Each != nil {
+			err = s.Each(c.subjects, do)
 		} else {
 			err = do()
 		}
 		if err != nil && !errors.Is(err, storage.ErrNoUser) {
-			if failed++; first == nil {
-				first = err
-			}
+			failed = append(failed, err)
 		}
 	}
-	if failed > 0 {
-		return fmt.Errorf("%d of %d changes were not made: %w", failed, len(changes), first)
+	if len(failed) > 0 {
+		return fmt.Errorf("%d of %d changes were not made: %w", len(failed), len(changes), failed[0])
 	}
 	return nil
 }

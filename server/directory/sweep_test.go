@@ -27,7 +27,7 @@ func open(t *testing.T) (*People, *ldaptest.Slapd) {
 		BindDN: ldaptest.Reader, BindPasswordFile: s.File("reader", ldaptest.ReaderPassword+"\n"),
 		Timeout: config.Interval{Duration: time.Minute},
 	}, Needs{
-		Store: store, Throttle: guard.NewThrottle(store, logins, time.Now), Refusals: guard.NewRefusals(store, slog.New(slog.DiscardHandler)),
+		Store: store, Throttle: guard.NewThrottle(store.Expiring(), logins, time.Now), Refusals: guard.NewRefusals(store, slog.New(slog.DiscardHandler)),
 		Log: slog.New(slog.DiscardHandler),
 		Admit: func(_ guard.Attempt, in storage.Login) (storage.User, error) {
 			return store.LogIn(storage.Actor{Name: "test"}, in)

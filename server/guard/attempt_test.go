@@ -20,7 +20,7 @@ func openThrottle(t *testing.T) *Throttle {
 	t.Helper()
 	store := must.Get(storage.Open(t.TempDir(), storage.Options{}))(t)
 	t.Cleanup(func() { store.Close() })
-	return NewThrottle(store, func() config.Logins { return config.Logins{AccountFailures: 5, AddressFailures: 60_000} }, time.Now)
+	return NewThrottle(store.Expiring(), func() config.Logins { return config.Logins{AccountFailures: 5, AddressFailures: 60_000} }, time.Now)
 }
 
 // TestEnterAtOnce: side by side, no more attempts get in than one after another. When all

@@ -71,6 +71,6 @@ func (t *Throttle) settle(a Attempt) {
 		delete(h, oldest)
 	}
 	if b, err := json.Marshal(h); err == nil {
-		t.store.Expiring().Put("homes "+a.account, b, homeKept)
+		t.counts.Put("homes "+a.account, b, homeKept)
 	}
 }

@@ -25,7 +25,7 @@ func (t *Throttle) namesOf(person string) ([]string, error) {
 
 // recalled returns what was remembered under a name, as JSON. It is zero if nothing was.
 func recalled[T any](t *Throttle, name string) (v T, err error) {
-	b, err := t.store.Expiring().Get(name)
+	b, err := t.counts.Get(name)
 	if err == nil && len(b) > 0 {
 		err = json.Unmarshal(b, &v)
 	}
@@ -42,7 +42,7 @@ func (t *Throttle) NoteName(ofPerson, byName Attempt) {
 	names = append(names, name)
 	names = names[max(0, len(names)-mostNames):]
 	if b, err := json.Marshal(names); err == nil {
-		t.store.Expiring().Put("names "+person, b, nameKept)
+		t.counts.Put("names "+person, b, nameKept)
 	}
 }
 
@@ -70,7 +70,7 @@ func (t *Throttle) Delay(u storage.User) (longest storage.Attempts, err error) {
 		return longest, err
 	}
 	for _, bucket := range list {
-		v, err := t.store.Expiring().Attempts(bucket)
+		v, err := t.counts.Attempts(bucket)
 		if err != nil {
 			return longest, err
 		}
@@ -84,7 +84,7 @@ func (t *Throttle) Delay(u storage.User) (longest storage.Attempts, err error) {
 // Suspects returns a function that reports whether a user may be delayed: Delay then tells.
 // It is for asking about many users, by one goroutine. It is nil if nobody is delayed.
 func (t *Throttle) Suspects() (func(*storage.Person) bool, error) {
-	known, err := t.store.Expiring().Known()
+	known, err := t.counts.Known()
 	if known == nil || err != nil {
 		return nil, err
 	}
@@ -120,7 +120,7 @@ func (t *Throttle) Lift(u storage.User) error {
 
 // forget clears a count, if there is one.
 func (t *Throttle) forget(bucket string) {
-	if v, err := t.store.Expiring().Attempts(bucket); err != nil || v != (storage.Attempts{}) {
-		t.store.Expiring().SetAttempts(bucket, storage.Attempts{})
+	if v, err := t.counts.Attempts(bucket); err != nil || v != (storage.Attempts{}) {
+		t.counts.SetAttempts(bucket, storage.Attempts{})
 	}
 }

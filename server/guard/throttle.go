@@ -11,15 +11,16 @@ import (
 	"gatehouse/server/ipaddr"
 	"gatehouse/server/reply"
 	"gatehouse/storage"
+	"gatehouse/storage/unlogged"
 )
 
 // Throttle bounds how fast passwords can be guessed: by account, however its
 // name is spelt and whether it exists or not, and by address. It delays, and
 // never locks for good. Its counts are kept in the store, so they survive a restart.
 type Throttle struct {
-	store *storage.Store
-	cfg   func() config.Logins
-	now   func() time.Time
+	counts *unlogged.Expiring
+	cfg    func() config.Logins
+	now    func() time.Time
 
 	mu     sync.Mutex
 	flying map[string]*flight // by bucket
@@ -40,9 +41,10 @@ const (
 	maxDelay   = 15 * time.Minute
 )
 
-// NewThrottle returns a throttle. The settings are asked for with each login.
-func NewThrottle(store *storage.Store, settings func() config.Logins, now func() time.Time) *Throttle {
-	return &Throttle{store: store, cfg: settings, now: now}
+// NewThrottle returns a throttle that keeps its counts in a store. The settings are asked for
+// with each login.
+func NewThrottle(counts *unlogged.Expiring, settings func() config.Logins, now func() time.Time) *Throttle {
+	return &Throttle{counts: counts, cfg: settings, now: now}
 }
 
 // Check returns a refusal (429) if the attempt comes too early. The refusal takes as long
@@ -67,7 +69,7 @@ func (t *Throttle) Wait(ctx context.Context, a Attempt) { t.pace(a).wait(ctx, a.
 // returns a refusal (429).
 func (t *Throttle) bucket(a Attempt) (name string, err error) {
 	now := t.now()
-	v, err := t.store.Expiring().Attempts(a.account)
+	v, err := t.counts.Attempts(a.account)
 	if err != nil {
 		return "", err
 	}
@@ -78,7 +80,7 @@ func (t *Throttle) bucket(a Attempt) (name string, err error) {
 			return "", err
 		}
 		name = homeBucket(a.account, a.network)
-		own, err := t.store.Expiring().Attempts(name)
+		own, err := t.counts.Attempts(name)
 		if err != nil {
 			return "", err
 		}
@@ -116,7 +118,7 @@ func (t *Throttle) CheckAddress(from netip.Addr) error {
 // the first one on for a minute, and then forgotten.
 func (t *Throttle) checkNetworks(networks []ipaddr.Network, now time.Time) error {
 	for _, n := range networks {
-		v, err := t.store.Expiring().Attempts(networkBucket(n))
+		v, err := t.counts.Attempts(networkBucket(n))
 		if err != nil {
 			return err
 		}
@@ -159,7 +161,7 @@ func (t *Throttle) tryEnter(a Attempt) (bucket string, wait chan struct{}, err e
 	if bucket, err = t.bucket(a); err != nil {
 		return "", nil, err
 	}
-	v, err := t.store.Expiring().Attempts(bucket)
+	v, err := t.counts.Attempts(bucket)
 	if err != nil {
 		return "", nil, err
 	}
@@ -201,7 +203,7 @@ func (t *Throttle) leave(a Attempt, bucket string, o Outcome, err error) error {
 // succeeded forgets the failures before a login. Those of strangers that delay the
 // account at the moment stay.
 func (t *Throttle) succeeded(a Attempt) {
-	if v, err := t.store.Expiring().Attempts(a.account); err != nil || ahead(v.Until, t.now()) == 0 {
+	if v, err := t.counts.Attempts(a.account); err != nil || ahead(v.Until, t.now()) == 0 {
 		t.forget(a.account)
 	}
 	t.forget(homeBucket(a.account, a.network))
@@ -217,7 +219,7 @@ func (t *Throttle) failed(a Attempt, bucket string, err error) error {
 		t.count(a, homeBucket(a.account, a.network), now)
 	}
 	if bucket != a.account {
-		v, _ := t.store.Expiring().Attempts(a.account)
+		v, _ := t.counts.Attempts(a.account)
 		if wait := ahead(v.Until, now); wait > 0 {
 			return tooMany(wait)
 		}
@@ -231,7 +233,7 @@ func (t *Throttle) failed(a Attempt, bucket string, err error) error {
 // count adds a failure to a bucket. A count that can't be read starts at zero again:
 // bucket has refused the login before because of it.
 func (t *Throttle) count(a Attempt, bucket string, now time.Time) {
-	v, _ := t.store.Expiring().Attempts(bucket)
+	v, _ := t.counts.Attempts(bucket)
 	v.Failures++
 	if over := int(v.Failures) - t.cfg().AccountFailures; over >= 0 {
 		// A directory may lock an account for good that is only delayed here: it sees no
@@ -242,7 +244,7 @@ func (t *Throttle) count(a Attempt, bucket string, now time.Time) {
 		}
 		v.Until = now.Add(delay).UnixMilli()
 	}
-	t.store.Expiring().SetAttempts(bucket, v)
+	t.counts.SetAttempts(bucket, v)
 }
 
 // RejectFrom counts a failure by address alone, for a login that names no account.
@@ -254,11 +256,11 @@ func (t *Throttle) RejectFrom(from netip.Addr) {
 
 func (t *Throttle) failedFrom(networks []ipaddr.Network, now time.Time) {
 	for _, n := range networks {
-		v, _ := t.store.Expiring().Attempts(networkBucket(n))
+		v, _ := t.counts.Attempts(networkBucket(n))
 		if ahead(v.Until, now) == 0 {
 			v = storage.Attempts{Until: now.Add(time.Minute).UnixMilli()}
 		}
 		v.Failures++
-		t.store.Expiring().SetAttempts(networkBucket(n), v)
+		t.counts.SetAttempts(networkBucket(n), v)
 	}
 }

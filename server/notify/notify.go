@@ -191,7 +191,9 @@ func (s *Notifier) read() error {
 				return err
 			}
 		}
-		q.readAll()
+		if !q.rest.Due() {
+			q.recount()
+		}
 	}
 	return nil
 }

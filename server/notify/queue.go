@@ -89,19 +89,12 @@ func (q *queue) forget() {
 	clear(q.done)
 }
 
-// recount sets the number of notices that are only in the store to 0. All of them are about
-// to be read.
+// recount sets the number of notices that are only in the store to 0. All of them are read
+// now, or are about to be.
 func (q *queue) recount() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.beyond = 0
-}
-
-// readAll notes that the queue has all notices, unless the walk to the rest is due.
-func (q *queue) readAll() {
-	if !q.rest.Due() {
-		q.recount()
-	}
 }
 
 func (q *queue) put(w *waiting) {

@@ -110,6 +110,9 @@ func New(closing <-chan struct{}, log *slog.Logger) *Writer {
 // uses the space that is reserved for that when the disk is full. [Writer.Run] or
 // [Writer.Refuse] must have been called, or be about to be.
 func (w *Writer) Do(by record.Actor, need journal.Need, fn func(*Tx) error) error {
+	if disk.IsClosed(w.closing) { // the select below may also take the other case
+		return disk.ErrClosed
+	}
 	c := &change{by: by, need: need, fn: fn, done: make(chan struct{})}
 	select {
 	case w.changes <- c:

@@ -22,6 +22,7 @@ import (
 	"golang.org/x/term"
 
 	"gatehouse/server/api"
+	"gatehouse/storage/storagetest/must"
 )
 
 // world is an administration handler with a few fixed users and tokens. The scripts of
@@ -487,10 +488,7 @@ func TestTokenCreatePrintsTheTokenAlone(t *testing.T) {
 }
 
 func TestTerminalDoesNotEcho(t *testing.T) {
-	terminal, in, err := pty.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
+	terminal, in := must.Get2(pty.Open())(t)
 	defer terminal.Close()
 	defer in.Close()
 	ask := Terminal(in, in)
@@ -498,10 +496,7 @@ func TestTerminalDoesNotEcho(t *testing.T) {
 		t.Fatal("the pty is not taken for a terminal")
 	}
 	settings := func() *term.State {
-		s, err := term.GetState(int(in.Fd()))
-		if err != nil {
-			t.Fatal(err)
-		}
+		s := must.Get(term.GetState(int(in.Fd())))(t)
 		return s
 	}
 	before := settings()

@@ -20,6 +20,7 @@ import (
 	"testing/iotest"
 
 	"gatehouse/server/api"
+	"gatehouse/storage/storagetest/must"
 )
 
 // looksLike makes a text with the form of a token.
@@ -38,9 +39,7 @@ func hits(t testing.TB, r io.Reader) (all []string) {
 		all = append(all, fmt.Sprintf("%d:%s", line, token))
 		return nil
 	})
-	if err := f.read(context.Background(), r); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, f.read(context.Background(), r))
 	return all
 }
 
@@ -142,9 +141,7 @@ func BenchmarkFinder(b *testing.B) {
 			f := newFinder(func(int, string) error { return errors.New("found") })
 			b.SetBytes(int64(len(text)))
 			for b.Loop() {
-				if err := f.read(context.Background(), bytes.NewReader(text)); err != nil {
-					b.Fatal(err)
-				}
+				must.Do(b, f.read(context.Background(), bytes.NewReader(text)))
 			}
 		})
 	}
@@ -187,12 +184,8 @@ func lay(t *testing.T, dir string, files map[string]string) {
 	t.Helper()
 	for name, text := range files {
 		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, os.MkdirAll(filepath.Dir(path), 0o700))
+		must.Do(t, os.WriteFile(path, []byte(text), 0o600))
 	}
 	if err := errors.Join(os.Symlink(filepath.Join(dir, "a"), filepath.Join(dir, "sub", "link")), os.Symlink(dir, filepath.Join(dir, "sub", "loop")),
 		syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o600)); err != nil {

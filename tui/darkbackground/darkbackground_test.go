@@ -9,6 +9,7 @@ import (
 	_ "github.com/charmbracelet/bubbletea"
 	"github.com/creack/pty"
 
+	"gatehouse/storage/storagetest/must"
 	_ "gatehouse/tui/darkbackground"
 )
 
@@ -24,15 +25,10 @@ func TestMain(m *testing.M) {
 func TestMuteTerminal(t *testing.T) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "GATEHOUSE_TEST_MUTE=1", "TERM=xterm-256color")
-	terminal, err := pty.Start(cmd) // it never answers what the child asks
-	if err != nil {
-		t.Fatal(err)
-	}
+	terminal := must.Get(pty.Start(cmd))(t) // it never answers what the child asks
 	defer terminal.Close()
 	out, _ := io.ReadAll(terminal) // ends with EIO when the child is gone
-	if err := cmd.Wait(); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, cmd.Wait())
 	if len(out) > 0 {
 		t.Errorf("the terminal was sent %q, and somebody waited for the answer", out)
 	}

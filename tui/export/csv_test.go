@@ -4,6 +4,8 @@ import (
 	"encoding/csv"
 	"strings"
 	"testing"
+
+	"gatehouse/storage/storagetest/must"
 )
 
 // TestCSVForSpreadsheets: what people choose is text to a spreadsheet, and everything else
@@ -21,9 +23,7 @@ func TestCSVForSpreadsheets(t *testing.T) {
 	} {
 		var b strings.Builder
 		rows := func(yield func(row, error) bool) { yield(row{text, []string{text, "b"}, -1}, nil) }
-		if err := CSV(&b, rows, func(r row) row { return r }); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, CSV(&b, rows, func(r row) row { return r }))
 		got, err := csv.NewReader(strings.NewReader(b.String())).ReadAll()
 		if err != nil || len(got) != 2 || got[1][0] != want || got[1][1] != want+" b" || got[1][2] != "-1" {
 			t.Errorf("%q: got %q, %v", text, got, err)

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"gatehouse/storage/storagetest/must"
 )
 
 func TestFormatOf(t *testing.T) {
@@ -38,14 +40,10 @@ func TestFile(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "d")
-			if err := os.Mkdir(dir, 0o700); err != nil {
-				t.Fatal(err)
-			}
+			must.Do(t, os.Mkdir(dir, 0o700))
 			path := filepath.Join(dir, "out.csv")
 			if c.there != nil {
-				if err := c.there(path); err != nil {
-					t.Fatal(err)
-				}
+				must.Do(t, c.there(path))
 			}
 			err := File(path, func(w io.Writer) error {
 				if c.fails != nil {

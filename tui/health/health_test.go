@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gatehouse/server/api"
+	"gatehouse/storage/storagetest/must"
 	"gatehouse/tui/health"
 	"gatehouse/tui/text"
 )
@@ -182,10 +183,7 @@ func (c counter) TokenCount(_ context.Context, q api.TokenQuery) (api.Count, err
 // TestCount: each token is in one group.
 func TestCount(t *testing.T) {
 	c := counter{idle: []int{0, 29, 30, 100, 200, 400, 500}, never: 2, ends: []int{0, 3, 8, 60, 300, 1000}}
-	got, err := health.Count(t.Context(), c)
-	if err != nil {
-		t.Fatal(err)
-	}
+	got := must.Get(health.Count(t.Context(), c))(t)
 	if want := []int{2, 1, 1, 1, 2, 2}; !slices.Equal(got.Ages, want) {
 		t.Errorf("ages: got %v, want %v", got.Ages, want)
 	}

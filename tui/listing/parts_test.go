@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+
+	"gatehouse/storage/storagetest/must"
 )
 
 // TestInParts reads listings with parts, some of them empty, both ways and in pages of
@@ -36,10 +38,7 @@ func TestInParts(t *testing.T) {
 				var got []string
 				for to := (Spot{Back: back, Limit: limit}); ; {
 					page := 0
-					for row, err := range InParts(parts...)(t.Context(), to) {
-						if err != nil {
-							t.Fatal(err)
-						}
+					for row := range must.All(InParts(parts...)(t.Context(), to))(t) {
 						got = append(got, row)
 						page++
 					}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"gatehouse/server/api"
+	"gatehouse/storage/storagetest/must"
 	"gatehouse/tui/revocation"
 )
 
@@ -101,10 +102,7 @@ func holding(n int) *store {
 
 func lookUp(t *testing.T, s *store, r revocation.Target) revocation.Doomed {
 	t.Helper()
-	d, err := revocation.LookUp(t.Context(), s, r)
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := must.Get(revocation.LookUp(t.Context(), s, r))(t)
 	d.Arrange(noon)
 	return d
 }
@@ -172,10 +170,7 @@ func TestMustType(t *testing.T) {
 func TestRevoke(t *testing.T) {
 	s := holding(251)
 	var last api.Progress
-	for p, err := range lookUp(t, s, revocation.Of(s.tokens)).Revoke(t.Context(), s) {
-		if err != nil {
-			t.Fatal(err)
-		}
+	for p := range must.All(lookUp(t, s, revocation.Of(s.tokens)).Revoke(t.Context(), s))(t) {
 		last = p
 	}
 	for _, ids := range s.revoked {

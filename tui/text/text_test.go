@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"gatehouse/server/legible"
+	"gatehouse/storage/storagetest/must"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -47,10 +48,7 @@ func TestEscape(t *testing.T) {
 
 func TestJSONEscapesWhatATerminalObeys(t *testing.T) {
 	in := map[string]string{"name": "a\u202eb\u0085c\x1bd\x7f<\U000e0041é"}
-	got, err := JSON(in)
-	if err != nil {
-		t.Fatal(err)
-	}
+	got := must.Get(JSON(in))(t)
 	if want := `{"name":"a\u202eb\u0085c\u001bd\u007f<\udb40\udc41é"}`; string(got) != want {
 		t.Errorf("JSON = %s, want %s", got, want)
 	}
@@ -66,9 +64,7 @@ func TestTableAlignsByGrapheme(t *testing.T) {
 	table.Row("名前", "active")
 	table.Row("e\u0301ve", "active")
 	table.Row("\x1b[2J", "active")
-	if err := table.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, table.Flush())
 	want := "NAME     STATE\n名前     active\ne\u0301ve      active\n\\x1b[2J  active\n"
 	if got := b.String(); got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
