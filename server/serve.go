@@ -234,7 +234,7 @@ func (l *Listener) Serve(ctx context.Context) error {
 	defer stop()
 	administered := s.inForce(func(s *Server) http.Handler { return s.handlers.admin })
 	socket := listen.SocketHTTP(admin.OnSocket(administered, s.config), s.log)
-	// A follower of the log waits for things to happen: it ends with the server.
+	// A follower of the audit log waits for things to happen: it ends with the server.
 	socket.BaseContext = func(net.Listener) context.Context { return background }
 	l.mu.Lock()
 	l.serve(&door{web: s.open.Port(s.Handler()), listener: s.pair.TLS(l.tcp)})

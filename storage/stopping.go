@@ -132,7 +132,7 @@ func (c *stopping) leaveTable() error {
 	return c.s.checkpoints.writeTable(m)
 }
 
-// moment returns where the logs end.
+// moment returns where the journal and the log of uses end.
 func (c *stopping) moment() (sealed.Moment, error) {
 	end, err := c.s.opening.UseLog.End()
 	return sealed.Moment{Position: c.s.journal.End(), Uses: end}, err

@@ -174,7 +174,7 @@ func (s *events) stop() {
 	s.feed.Stop()
 }
 
-// follow follows the log, unless it is paused.
+// follow follows the audit log, unless it is paused.
 func (s *events) follow() tea.Cmd {
 	if s.m.paused {
 		s.feed.Stop()

@@ -16,7 +16,7 @@
 //	  server/api: Client.Revoke or Client.RevokeMatching   POST /admin/tokens/revoke, /admin/revocations
 //	    admin: revoke (tokens.go) or revokeMatching (bulk.go)
 //	      storage: RevokeTokens or, by way of package query, RevokeMatching; both return
-//	               when the log is on the disk
+//	               when the journal has it on the disk
 //
 // The package never serves a TCP port, and never sees a user's credential. Package storage
 // decides what is true, and package guard what a guessed password costs.

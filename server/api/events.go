@@ -54,7 +54,7 @@ type HistoryQuery struct {
 	Filters Filters // those of EventFilters
 }
 
-// History is the answer. The server reads the log backwards, and each call reads only a
+// History is the answer. The server reads the audit log backwards, and each call reads only a
 // part. If Before is set, the earlier records were not looked at: the same query with
 // that Before continues there.
 type History struct {
@@ -95,7 +95,7 @@ func (c *Client) History(ctx context.Context, q HistoryQuery) (History, error) {
 }
 
 // Verify has the server read the whole audit log and check its chain. If atLeast is not
-// empty, the log must also have the record that was the End of an earlier Verification.
+// empty, the audit log must also have the record that was the End of an earlier Verification.
 func (c *Client) Verify(ctx context.Context, atLeast string) (Verification, error) {
 	return ask[Verification](ctx, c, http.MethodGet, "/admin/events/verify?"+url.Values{"atLeast": {atLeast}}.Encode(), nil)
 }

@@ -39,7 +39,7 @@ import (
 
 // mostPending is how many notices each target's queue keeps in memory. Further ones wait in
 // the store, so that a target that is down does not hold up the others. When all queues are
-// full, nothing more is posted, so that the log does not fill: tokens that end and new networks
+// full, nothing more is posted, so that the audit log does not fill: tokens that end and new networks
 // then wait. A site that gets another address is a new network for all its tokens at once.
 const mostPending = 10_000
 

@@ -134,7 +134,7 @@ func noting[T any](some *bool, rows iter.Seq2[T, error]) iter.Seq2[T, error] {
 	}
 }
 
-// history prints the events that were found and, if the log goes back further, how to
+// history prints the events that were found and, if the audit log goes back further, how to
 // continue.
 func (l *look) history(h api.History) error {
 	if err := l.env.events(rowsIn(h.Events), l.asJSON); err != nil || h.Before == 0 {

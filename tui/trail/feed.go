@@ -36,7 +36,7 @@ type wire struct {
 	failed chan error
 }
 
-// Running reports whether the feed follows the log.
+// Running reports whether the feed follows the audit log.
 func (f *Feed) Running() bool { return f.cancel != nil }
 
 // Start follows what the query selects, unless the feed does already.

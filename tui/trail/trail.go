@@ -76,7 +76,7 @@ func (q Query) Has(e api.Event) bool {
 // stretchMost is how many events are requested at a time when few of them contain the words.
 const stretchMost = 5000
 
-// Page reads the log from a place on: the newest first, or with up the oldest first.
+// Page reads the audit log from a place on: the newest first, or with up the oldest first.
 func (q Query) Page(ctx context.Context, log Log, up bool, to listing.Spot) iter.Seq2[api.Event, error] {
 	after, _ := strconv.ParseUint(to.After, 10, 64) // 0 without a cursor: the listing's own end
 	rows := q.older(ctx, log, after, to.Limit)
@@ -97,7 +97,7 @@ func (q Query) Page(ctx context.Context, log Log, up bool, to listing.Spot) iter
 }
 
 // older yields the events before the one with that sequence, the newest first; all, if
-// before is 0. One call to the server looks back over a limited part of the log.
+// before is 0. One call to the server looks back over a limited part of the audit log.
 func (q Query) older(ctx context.Context, log Log, before uint64, stretch int) iter.Seq2[api.Event, error] {
 	return func(yield func(api.Event, error) bool) {
 		for before != 1 {
