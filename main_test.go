@@ -682,7 +682,7 @@ var arrows = map[string][]string{
 	"server/notify/target":        {},
 	"server/notify/smtptest":      {"storage/storagetest/must"},
 	"server/notify/wording":       {"server/textfile"},
-	"server/demo":                 {"storage"},
+	"server/demo":                 {"storage", "storage/disk"},
 	"server/manual":               {},
 	"server/gatebench":            {"server/listen", "server/manual", "storage"},
 	"server/gate":                 {},

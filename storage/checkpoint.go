@@ -172,7 +172,7 @@ func (s *Store) Snapshot(ctx context.Context, out io.Writer) (m backup.Manifest,
 	if err := s.opening.Await(); err != nil {
 		return m, err
 	}
-	if err := s.checkpoints.awaitUses(ctx); err != nil {
+	if err := s.AwaitUses(ctx); err != nil {
 		return m, err
 	}
 	ctx, cancel := s.checkpoints.untilClosing(ctx)
@@ -181,10 +181,9 @@ func (s *Store) Snapshot(ctx context.Context, out io.Writer) (m backup.Manifest,
 	return source.WriteBackup(ctx, out)
 }
 
-// awaitUses waits until the uses that a kill left in the log of uses are counted. It
+// AwaitUses waits until the uses that a stop or a kill left in the log of uses are counted. It
 // does not wait if the disk has no room to count them.
-func (c *checkpoints) awaitUses(ctx context.Context) error {
-	s := c.s
+func (s *Store) AwaitUses(ctx context.Context) error {
 	for {
 		select {
 		case <-s.uses.Counted():

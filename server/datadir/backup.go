@@ -43,48 +43,35 @@ func (d Dir) Backup(ctx context.Context, file string, force bool) (m backup.Mani
 	}
 	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*") // mode 0600
 	if err != nil {
-		return m, nameless(err)
+		return m, disk.Nameless(err)
 	}
 	defer os.Remove(f.Name()) // does nothing after a rename
 	defer f.Close()
 	check := func() error {
 		if _, err := f.Seek(0, io.SeekStart); err != nil {
-			return nameless(err)
+			return disk.Nameless(err)
 		}
 		if m, err = backup.Check(temporary{f}); err != nil {
 			return brokenOff(err)
 		}
-		return nameless(f.Sync())
+		return disk.Nameless(f.Sync())
 	}
-	err = d.snapshot(ctx, temporary{f}, check, func() error { return nameless(giveName(f.Name(), file, force)) })
+	err = d.snapshot(ctx, temporary{f}, check, func() error { return disk.Nameless(giveName(f.Name(), file, force)) })
 	return m, err
 }
 
-// temporary is a file that has no name for the user yet.
+// temporary is a file that has no name for the user yet. The caller of Backup names the file
+// that the user has given.
 type temporary struct{ f *os.File }
 
 func (t temporary) Read(b []byte) (int, error) {
 	n, err := t.f.Read(b)
-	return n, nameless(err)
+	return n, disk.Nameless(err)
 }
 
 func (t temporary) Write(b []byte) (int, error) {
 	n, err := t.f.Write(b)
-	return n, nameless(err)
-}
-
-// nameless returns the error of a file operation without the file's name, which the user
-// has not given. The caller of Backup names the file that the user has.
-func nameless(err error) error {
-	var one *fs.PathError
-	var two *os.LinkError
-	switch {
-	case errors.As(err, &one):
-		return one.Err
-	case errors.As(err, &two):
-		return two.Err
-	}
-	return err
+	return n, disk.Nameless(err)
 }
 
 // giveName renames a file. Without force it replaces no file, not even one that appeared

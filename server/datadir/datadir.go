@@ -19,7 +19,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
 
 	"gatehouse/server"
 	"gatehouse/server/admin"
@@ -140,7 +139,7 @@ func (d Dir) offline(ctx context.Context, become func(dir string) error) (*api.C
 	if err != nil {
 		return nil, err
 	}
-	if err := counted(ctx, store); err != nil {
+	if err := store.AwaitUses(ctx); err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
 	fmt.Fprintf(d.Messages, "No server is running: working on the store in %s itself.\n", d.Path)
@@ -171,22 +170,6 @@ func (d Dir) readKey() keys.File {
 		return keys.File{}
 	}
 	return f
-}
-
-// counted waits until the uses are counted, or there is no room on the disk for that.
-func counted(ctx context.Context, s *storage.Store) error {
-	for {
-		select {
-		case <-s.Counted():
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(20 * time.Millisecond):
-			if errors.Is(s.Writable(), storage.ErrNoSpace) {
-				return nil
-			}
-		}
-	}
 }
 
 // owners names root and the account that the directory belongs to.

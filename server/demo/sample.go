@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 
 	"gatehouse/storage"
+	"gatehouse/storage/disk"
 )
 
 // Sample is a file for tokens, one a line. It takes its room before there are any tokens:
@@ -26,7 +26,7 @@ const lineLen = 256 + 1 // a token and its end of line
 func NewSample(name string, tokens int) (*Sample, error) {
 	s := &Sample{name: name}
 	if err := s.open(tokens); err != nil {
-		return nil, errors.Join(fmt.Errorf("%s can't be written: %w", name, bare(err)), s.Close())
+		return nil, errors.Join(fmt.Errorf("%s can't be written: %w", name, disk.Nameless(err)), s.Close())
 	}
 	return s, nil
 }
@@ -52,7 +52,7 @@ func (s *Sample) Write(secrets []storage.Secret) error {
 		b.WriteByte('\n')
 	}
 	if err := s.write(b.Bytes()); err != nil {
-		return fmt.Errorf("%s was not written: %w", s.name, bare(err))
+		return fmt.Errorf("%s was not written: %w", s.name, disk.Nameless(err))
 	}
 	return nil
 }
@@ -68,19 +68,6 @@ func (s *Sample) write(text []byte) error {
 		return err
 	}
 	return os.Rename(s.file.Name(), s.name)
-}
-
-// bare is the error without the name of the temporary file.
-func bare(err error) error {
-	var path *fs.PathError
-	var link *os.LinkError
-	switch {
-	case errors.As(err, &path):
-		return path.Err
-	case errors.As(err, &link):
-		return link.Err
-	}
-	return err
 }
 
 // Close closes the file, and removes what was not written.

@@ -3,6 +3,8 @@ package disk
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"strings"
 	"syscall"
 )
@@ -41,6 +43,18 @@ func IsClosed(c <-chan struct{}) bool {
 	default:
 		return false
 	}
+}
+
+// Nameless returns the error of a file operation without the name of the file, which the user
+// has not given.
+func Nameless(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err
+	}
+	if e, ok := errors.AsType[*os.LinkError](err); ok {
+		return e.Err
+	}
+	return err
 }
 
 // RestoreAdvice says what to do about a store with unusable files.

@@ -38,6 +38,7 @@ const kept = 7 * 24 * time.Hour
 type Change interface {
 	Now() int64 // ms
 	Get(key []byte) (value []byte, ok bool, err error)
+	Known(keys.ID) (record.Known, error) // what was noticed about a token
 	Put(key, value []byte)
 	Delete(key []byte)
 	Event(record.Event)
@@ -128,7 +129,7 @@ func (p *poster) post(d *Draft) (news bool, err error) {
 	if d.Learn != nil {
 		k, ok := p.known[d.Token]
 		if !ok {
-			if k, err = readKnown(p, d.Token); err != nil {
+			if k, err = p.Known(d.Token); err != nil {
 				return false, err
 			}
 		}
@@ -171,14 +172,6 @@ func put(c Change, n record.Notice) error {
 		c.Put(record.NoticeKey(n.ID), b)
 	}
 	return err
-}
-
-func readKnown(c Change, id keys.ID) (record.Known, error) {
-	b, ok, err := c.Get(record.KnownKey(id))
-	if err != nil || !ok {
-		return record.Known{}, err
-	}
-	return record.ParseKnown(b)
 }
 
 func readNotice(c Change, id record.NoticeID) (n record.Notice, ok bool, err error) {
@@ -283,7 +276,7 @@ func MergeNotice(c Change, n record.Notice) error {
 
 // MergeKnown adds what a store that was replaced knew of a token.
 func MergeKnown(c Change, id keys.ID, k record.Known) error {
-	has, err := readKnown(c, id)
+	has, err := c.Known(id)
 	if err != nil {
 		return err
 	}
