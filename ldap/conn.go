@@ -90,8 +90,7 @@ func answered(err error) bool { return code(err) != 0 }
 
 // code returns the LDAP result code that the server sent with err, else 0.
 func code(err error) uint16 {
-	var e *goldap.Error
-	if errors.As(err, &e) && e.ResultCode < goldap.ErrorNetwork {
+	if e, ok := errors.AsType[*goldap.Error](err); ok && e.ResultCode < goldap.ErrorNetwork {
 		return e.ResultCode
 	}
 	return 0

@@ -106,7 +106,7 @@ func (d *Directory) Authenticate(ctx context.Context, e Entry, password string) 
 		dn = "cn=" + rand.Text() + "," + d.cfg.BaseDN
 	}
 	verdict, err := d.bind(ctx, dn, password)
-	refused := (*Refusal)(nil)
+	refused, isRefused := errors.AsType[*Refusal](verdict)
 	switch {
 	case err != nil:
 		return e, fmt.Errorf("bind: %w", err)
@@ -114,7 +114,7 @@ func (d *Directory) Authenticate(ctx context.Context, e Entry, password string) 
 		return e, &Refusal{Reason: ReasonAmbiguous}
 	case !e.Known():
 		return e, ErrInvalidCredentials
-	case errors.As(verdict, &refused):
+	case isRefused:
 		return e, e.explained(refused)
 	case verdict != nil:
 		return e, verdict

@@ -60,7 +60,7 @@ func judge(result *goldap.SimpleBindResult, err error) (verdict, fault error) {
 
 // message returns what the server said in addition to a result code.
 func message(err error) string {
-	if e := (*goldap.Error)(nil); errors.As(err, &e) && e.Err != nil {
+	if e, ok := errors.AsType[*goldap.Error](err); ok && e.Err != nil {
 		return e.Err.Error()
 	}
 	return ""

@@ -103,7 +103,6 @@ func (d *Directory) succeeded(s *server, latency time.Duration) {
 // failed starts a server's penalty and drops its idle connections: what broke one of them
 // has probably broken them all.
 func (d *Directory) failed(s *server, err error) {
-	var account *accountError
 	d.mu.Lock()
 	now := d.now()
 	news := s.until.IsZero() || now.Sub(s.logged) >= quiet
@@ -111,7 +110,7 @@ func (d *Directory) failed(s *server, err error) {
 		s.logged = now
 	}
 	s.until, s.lastFailure, s.lastError = now.Add(penalty), now, err.Error()
-	s.refused = errors.As(err, &account)
+	s.refused = errors.As(err, new(*accountError))
 	d.mu.Unlock()
 	d.drain(s)
 	// Not logged at each login: a flood of logins must not fill the log.

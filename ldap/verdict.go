@@ -90,8 +90,8 @@ func sorted(err error) error {
 // referral returns the first URL of an answer that is only a referral (RFC
 // 4511, section 4.1.10). The library keeps the packet and does not read it.
 func referral(err error) string {
-	var e *goldap.Error
-	if !errors.As(err, &e) || e.Packet == nil || len(e.Packet.Children) < 2 {
+	e, ok := errors.AsType[*goldap.Error](err)
+	if !ok || e.Packet == nil || len(e.Packet.Children) < 2 {
 		return ""
 	}
 	const urls = 3 // a tag

@@ -141,7 +141,7 @@ func Parse(file string, text []byte) (cfg Config, err error) {
 		return cfg, err
 	}
 	err = toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(&cfg)
-	if strict := (*toml.StrictMissingError)(nil); err != nil && !(errors.As(err, &strict) && len(cfg.doc.unknown) > 0) {
+	if err != nil && !(errors.As(err, new(*toml.StrictMissingError)) && len(cfg.doc.unknown) > 0) {
 		return cfg, cfg.doc.decodeError(err)
 	}
 	cfg.doc.decoded = true

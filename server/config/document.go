@@ -99,7 +99,7 @@ func readDocument(file string, text []byte, c any) (*document, error) {
 		}
 	}
 	for _, err := range r.found {
-		if u := (*unknownKey)(nil); !errors.As(err, &u) || u.known { // the decoder would read a key in another case
+		if u, ok := errors.AsType[*unknownKey](err); !ok || u.known { // the decoder would read a key in another case
 			return d, d.place(errors.Join(r.found...))
 		}
 	}
@@ -109,8 +109,8 @@ func readDocument(file string, text []byte, c any) (*document, error) {
 
 // decodeError places an error of the decoder.
 func (d *document) decodeError(err error) error {
-	wrong := (*toml.DecodeError)(nil)
-	if !errors.As(err, &wrong) {
+	wrong, ok := errors.AsType[*toml.DecodeError](err)
+	if !ok {
 		return d.place(err)
 	}
 	line, _ := wrong.Position()

@@ -96,8 +96,8 @@ func (d Dir) client(ctx context.Context, become func(dir string) error) (*api.Cl
 	if errors.Is(err, fs.ErrPermission) {
 		return nil, fmt.Errorf("only %s may do this: %w", d.owners(), fs.ErrPermission)
 	}
-	unreachable := (*api.UnreachableError)(nil)
-	if !errors.As(err, &unreachable) {
+	unreachable, ok := errors.AsType[*api.UnreachableError](err)
+	if !ok {
 		return nil, err
 	}
 	has, err := storage.HasData(d.Path)

@@ -236,7 +236,7 @@ func configCheck(t *testing.T, file string) {
 // status is the exit status of a command.
 func (g *gate) status(err error) int {
 	g.Helper()
-	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return exit.ExitCode()
 	}
 	if err != nil {

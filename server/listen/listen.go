@@ -61,7 +61,7 @@ var onlyHTTP1 = []string{"http/1.1"}
 // TCP takes a TCP port. Its connections are counted among the open ones.
 func (o *Connections) TCP(address string) (net.Listener, error) {
 	tcp, err := net.Listen("tcp", address)
-	if bad := (*net.OpError)(nil); errors.As(err, &bad) { // it says "listen" and the address, too
+	if bad, ok := errors.AsType[*net.OpError](err); ok { // it says "listen" and the address, too
 		err = bad.Err
 	}
 	if err != nil {

@@ -175,8 +175,8 @@ func (p *Provider) owner(ctx context.Context, token *oauth2.Token, nonce string)
 // badExchange turns an error of redeem into one of ours, without the answer's text. It
 // judges as answer does: the code is the only thing that the browser brought.
 func (p *Provider) badExchange(err error) error {
-	var bad *oauth2.RetrieveError
-	if !errors.As(err, &bad) || bad.Response == nil {
+	bad, ok := errors.AsType[*oauth2.RetrieveError](err)
+	if !ok || bad.Response == nil {
 		return err
 	}
 	a, code := answer{Response: bad.Response}, bad.ErrorCode

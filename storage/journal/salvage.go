@@ -75,8 +75,8 @@ func (j *Journal) salvage(c candidate, fn func(Record) error) ([]CorruptError, e
 			off, bad = off+sector, false
 			continue
 		}
-		var damage *CorruptError
-		if !errors.As(err, &damage) {
+		damage, ok := errors.AsType[*CorruptError](err)
+		if !ok {
 			damage = &CorruptError{File: s.path, Offset: off, Reason: err.Error()}
 		}
 		if !bad {

@@ -239,7 +239,7 @@ func (o Rotation) keep(key keys.File) (name string, err error) {
 		}
 	}
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) {
-		if why := (*fs.PathError)(nil); errors.As(err, &why) {
+		if why, ok := errors.AsType[*fs.PathError](err); ok {
 			err = why.Err // not with the name of an unfinished file
 		}
 		return "", fmt.Errorf("%w: no file can be made beside %s (%w): see `gatehouse manual security`, \"A key that the server can't write\"", ErrReadOnly, o.Key, err)

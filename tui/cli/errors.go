@@ -57,7 +57,7 @@ func checkID(id string) error {
 
 // flagError turns cobra's error about a flag into a UsageError.
 func flagError(c *cobra.Command, err error) error {
-	if value := (*pflag.InvalidValueError)(nil); errors.As(err, &value) {
+	if value, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
 		err = badValue("--"+value.GetFlag().Name, value.GetValue(), err)
 	}
 	return Usagef("%w; see %s --help", err, c.CommandPath())
@@ -88,8 +88,8 @@ var fieldFlags = map[string]string{
 // flagged turns the server's refusal of a flag's value into a UsageError that
 // names the flag. It returns any other error as it is.
 func flagged(err error) error {
-	refusal := (*api.Error)(nil)
-	if !errors.As(err, &refusal) || refusal.Status != http.StatusBadRequest {
+	refusal, ok := errors.AsType[*api.Error](err)
+	if !ok || refusal.Status != http.StatusBadRequest {
 		return err
 	}
 	field, why, _ := strings.Cut(refusal.Message, ": ")

@@ -208,7 +208,7 @@ func (s *scan) read(ctx context.Context, path string, f *os.File) error {
 	defer f.Close()
 	s.path = path
 	err := s.finder.read(ctx, textfile.Reader(f))
-	if bad := (*fs.PathError)(nil); errors.As(err, &bad) && bad.Path == path {
+	if bad, ok := errors.AsType[*fs.PathError](err); ok && bad.Path == path {
 		s.cannot(path, err)
 		return nil
 	}
@@ -217,7 +217,7 @@ func (s *scan) read(ctx context.Context, path string, f *os.File) error {
 
 // cannot reports that a file could not be read. The scan continues.
 func (s *scan) cannot(path string, err error) {
-	if bad := (*fs.PathError)(nil); errors.As(err, &bad) {
+	if bad, ok := errors.AsType[*fs.PathError](err); ok {
 		err = bad.Err
 	}
 	s.env.say("%s: %v", text.Escape(path), err)

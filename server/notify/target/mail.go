@@ -124,8 +124,7 @@ func (t *Mail) Deliver(ctx context.Context, m Message) (answer string, err error
 		if err == nil {
 			return answer, nil
 		}
-		var said *smtp.SMTPError
-		if errors.As(err, &said) || begun || s.fresh {
+		if errors.As(err, new(*smtp.SMTPError)) || begun || s.fresh {
 			return "", err
 		}
 		// The server has closed a connection that was idle. Nothing was sent: another one.
@@ -253,8 +252,8 @@ func (t *Mail) send(s *smtpSession, to string, m Message) (answer string, begun 
 
 // refusal says that the server refuses this mail, if that is what its answer means.
 func refusal(err error) error {
-	var said *smtp.SMTPError
-	if errors.As(err, &said) {
+	said, ok := errors.AsType[*smtp.SMTPError](err)
+	if ok {
 		return &RefusedError{err, !said.Temporary()}
 	}
 	return err

@@ -88,8 +88,8 @@ func (h *Webhook) Deliver(ctx context.Context, m Message) (answer string, err er
 		r.Header.Set(SignatureHeader, Sign(h.secret, m.JSON))
 	}
 	resp, err := h.client.Do(r)
-	var inURL *url.Error
-	if errors.As(err, &inURL) {
+	inURL, ok := errors.AsType[*url.Error](err)
+	if ok {
 		err = inURL.Err
 	}
 	if err != nil {
