@@ -131,8 +131,7 @@ func (c *Child) Behind(_ None, behind *bool) error {
 
 // Checkpoint makes a checkpoint.
 func (c *Child) Checkpoint(_ None, _ *None) error {
-	_, err := c.s.Checkpoint(context.Background())
-	return err
+	return c.s.Checkpoint(context.Background())
 }
 
 func (c *Child) Writable(_ None, _ *None) error { return c.s.Writable() }

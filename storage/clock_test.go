@@ -1,7 +1,6 @@
 package storage_test
 
 import (
-	"bytes"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -287,11 +286,10 @@ func TestClockThroughRestore(t *testing.T) {
 	dir, m := t.TempDir(), newClock()
 	s := openWith(t, dir, booted(t, m))
 	addUser(t, s, "alice@example.com")
-	var backup bytes.Buffer
-	must.Get(s.Snapshot(t.Context(), &backup))(t)
+	backup := backupOf(t, s)
 	must.Do(t, s.Close())
 	m.Move(year)
-	must.Get(storage.Restore(t.Context(), bytes.NewReader(backup.Bytes()), dir, booted(t, m)))(t)
+	restoreTo(t, backup, dir, booted(t, m))
 	if _, err := openWith(t, dir, booted(t, m)).Now(); err == nil {
 		t.Error("after a restore, a clock that is a year ahead is believed")
 	}

@@ -53,7 +53,7 @@ func TestRestoreOfTheWrongBackup(t *testing.T) {
 	s.Close()
 	restoreTo(t, first, dir, opts)
 	s = open(t, dir)
-	wantCheckpoint(t, s)
+	must.Do(t, s.Checkpoint(t.Context()))
 	must.Get(s.Journal().Prune(time.UnixMilli(math.MaxInt64), 0, math.MaxUint64))(t)
 	s.Close()
 	restoreTo(t, second, dir, opts)
@@ -200,7 +200,7 @@ func (t *endsTest) act() {
 		t.must(turn(admin, t.uids[u]))
 		m.states[u] = lastTurn{state, t.step}
 	case n == 16:
-		wantCheckpoint(t.T, t.s)
+		t.must(t.s.Checkpoint(t.Context()))
 		_, err := t.s.Journal().Prune(time.UnixMilli(math.MaxInt64), 0, t.s.CheckpointFile().Last().Sequence)
 		t.must(err)
 	default:

@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"gatehouse/storage/backup"
 	"gatehouse/storage/checkpoint"
 	"gatehouse/storage/disk"
 	"gatehouse/storage/index"
@@ -57,12 +56,13 @@ func (s *Store) CloseAtOnce() error {
 func (s *Store) Flush(ctx context.Context) error { return s.upkeep.flush(ctx) }
 
 // Checkpoint makes a checkpoint, and writes the table's file.
-func (s *Store) Checkpoint(ctx context.Context) (m backup.Manifest, err error) {
-	m, err = s.checkpoints.write(ctx)
+func (s *Store) Checkpoint(ctx context.Context) error {
+	<-s.opening.Compared()
+	_, err := s.checkpoints.write(ctx)
 	if at := s.table.Position(); err == nil && at != nil {
 		err = s.checkpoints.writeTable(sealed.Moment{Position: *at})
 	}
-	return m, err
+	return err
 }
 
 // CheckpointWhenDue does what the upkeep does once a day: it makes a checkpoint, and drops

@@ -16,7 +16,6 @@ import (
 
 	"gatehouse/storage"
 	"gatehouse/storage/index"
-	"gatehouse/storage/journal"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/rekey"
 	"gatehouse/storage/storagetest/must"
@@ -114,7 +113,7 @@ func TestRotateKilled(t *testing.T) {
 // actions returns the actions of one kind in the audit log, once all are in it.
 func actions(t *testing.T, s *storage.Store, kind string) (list []string) {
 	t.Helper()
-	must.Do(t, s.Do(admin, journal.Ordinary, func(*storage.Tx) error { return nil })) // after what was noted before
+	must.Do(t, s.Record(admin, storage.Event{Action: storage.ActionImport})) // after what was noted before
 	for e := range must.All(s.Audit().Events(t.Context(), 0))(t) {
 		if strings.HasPrefix(e.Action, kind+".") {
 			list = append(list, e.Action)
@@ -248,10 +247,10 @@ func TestCheckpointAfterRotation(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
 	alice := addUser(t, s, "alice@example.com")
-	must.Get(s.Checkpoint(t.Context()))(t)
+	must.Do(t, s.Checkpoint(t.Context()))
 	renewed := func(dir string) bool {
-		store := filepath.Join(dir, "store")
-		return bytes.Contains(readFile(t, filepath.Join(store, "checkpoint")), readFile(t, filepath.Join(store, "keyring")))
+		keyring := must.Get(os.ReadFile(filepath.Join(dir, "store", "keyring")))(t)
+		return bytes.Contains(must.Get(os.ReadFile(filepath.Join(dir, "store", "checkpoint")))(t), keyring)
 	}
 	at := ""
 	for at == "" || renewed(at) { // the upkeep was quicker
@@ -271,17 +270,11 @@ func TestRestoreOverRotation(t *testing.T) {
 	s := open(t, dir)
 	alice := addUser(t, s, "alice@example.com")
 	_, old := create(t, s, alice)
-	backup := func() []byte {
-		t.Helper()
-		b := new(bytes.Buffer)
-		must.Get(s.Snapshot(context.Background(), b))(t)
-		return b.Bytes()
-	}
-	before := backup()
+	before := backupOf(t, s)
 	firstKey := must.Get(os.ReadFile(filepath.Join(dir, "key")))(t)
 	done := rotate(t, s, 24*time.Hour)
 	_, young := create(t, s, alice)
-	after := backup()
+	after := backupOf(t, s)
 	must.Do(t, s.Close())
 	secondKey := must.Get(os.ReadFile(filepath.Join(dir, "key")))(t)
 	const oldName = "key.old-20261129T130000Z"
@@ -377,17 +370,11 @@ func TestBackupWhileRotating(t *testing.T) {
 	}
 	must.Get(source.WriteBackup(t.Context(), b))(t)
 	to := t.TempDir()
-	put(t, filepath.Join(to, "key"), readFile(t, s.Opening().KeyFile), 0o600)
+	put(t, filepath.Join(to, "key"), must.Get(os.ReadFile(s.Opening().KeyFile))(t), 0o600)
 	must.Get(storage.Restore(t.Context(), b, to, storage.Options{}))(t)
 	restored := open(t, to)
 	wantLive(t, restored, old)
 	wantLive(t, restored, young)
-}
-
-func readFile(t *testing.T, name string) []byte {
-	t.Helper()
-	b := must.Get(os.ReadFile(name))(t)
-	return b
 }
 
 // Nothing that is printed or logged about a key contains it.
@@ -401,7 +388,7 @@ func TestKeysAreNotShown(t *testing.T) {
 	}
 	shown := fmt.Sprintf("%+v %+v %+v", files, list, done)
 	for _, f := range files {
-		text := strings.TrimSpace(string(readFile(t, f.Name)))
+		text := strings.TrimSpace(string(must.Get(os.ReadFile(f.Name))(t)))
 		b := must.Get(hex.DecodeString(text))(t)
 		for n := 0; n+8 <= len(text); n += 2 {
 			if strings.Contains(shown, text[n:n+8]) {

@@ -1,7 +1,6 @@
 package storage_test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -131,9 +130,8 @@ func twoGenerations(t *testing.T, opts storage.Options, clock *storagetest.Clock
 		ids, secrets = append(ids, id), append(secrets, secret)
 	}
 	must.Get(s.RevokeTokens(admin, ids[3]))(t)
-	wantCheckpoint(t, s)
-	var b bytes.Buffer
-	must.Get(s.Snapshot(t.Context(), &b))(t)
+	must.Do(t, s.Checkpoint(t.Context()))
+	backup = backupOf(t, s)
 	// The older generation refuses secrets that are created later: it can't know
 	// them.
 	turned := secrets[1]
@@ -152,7 +150,7 @@ func twoGenerations(t *testing.T, opts storage.Options, clock *storagetest.Clock
 	for range 30 { // so that there are segments to prune
 		must.Do(t, s.RenameToken(admin, late, strings.Repeat("n", 60)))
 	}
-	wantCheckpoint(t, s)
+	must.Do(t, s.Checkpoint(t.Context()))
 	if prune {
 		must.Get(s.Journal().Prune(time.UnixMilli(math.MaxInt64), 0, s.CheckpointFile().Last().Sequence))(t)
 		if s.Journal().FirstSequence() < s.CheckpointFile().Last().Sequence/2 {
@@ -169,14 +167,7 @@ func twoGenerations(t *testing.T, opts storage.Options, clock *storagetest.Clock
 	if newer.live[turned] || !older.live[turned] {
 		t.Fatal("this test tests nothing")
 	}
-	return older, newer, secrets, b.Bytes()
-}
-
-func wantCheckpoint(t *testing.T, s *storage.Store) {
-	t.Helper()
-	<-s.Opening().Compared()
-	<-s.Counted()
-	must.Get(s.Checkpoint(t.Context()))(t)
+	return older, newer, secrets, backup
 }
 
 // storeParts are the files and directories of a store that contain a position or
@@ -282,7 +273,7 @@ func TestMixedLineages(t *testing.T) {
 	_, before, secrets, backup := twoGenerations(t, opts, clock, false)
 	before.name = "the store before the restore"
 	dir := copyDir(t, before.stopped)
-	must.Get(storage.Restore(t.Context(), bytes.NewReader(backup), dir, opts))(t)
+	restoreTo(t, backup, dir, opts)
 	after := &generation{name: "the restored store"}
 	s := openWith(t, dir, opts)
 	u := must.Get(s.User("alice@example.com"))(t)

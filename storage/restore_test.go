@@ -1,13 +1,8 @@
 package storage_test
 
 import (
-	"bytes"
-	"context"
 	"testing"
 	"time"
-
-	"gatehouse/storage"
-	"gatehouse/storage/storagetest/must"
 )
 
 // TestRestoredAt: a restored store does not revoke tokens as unused that were
@@ -15,14 +10,13 @@ import (
 func TestRestoredAt(t *testing.T) {
 	dir, clock := t.TempDir(), newClock()
 	s := openWith(t, dir, timed(t, clock))
-	backup := new(bytes.Buffer)
-	must.Get(s.Snapshot(context.Background(), backup))(t)
+	backup := backupOf(t, s)
 	if at := s.RestoredAt(); at != 0 {
 		t.Errorf("before: got %d, want 0", at)
 	}
 	s.Close()
 	clock.Move(1000 * time.Hour)
-	must.Get(storage.Restore(context.Background(), bytes.NewReader(backup.Bytes()), dir, timed(t, clock)))(t)
+	restoreTo(t, backup, dir, timed(t, clock))
 	clock.Move(time.Hour)
 	want := clock.Milli()
 	for range 2 {

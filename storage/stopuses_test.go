@@ -26,14 +26,9 @@ import (
 // flip flips the last bit of a file.
 func flip(t *testing.T, file string) {
 	t.Helper()
-	b, err := os.ReadFile(file)
-	if err == nil {
-		b[len(b)-1] ^= 1
-		err = os.WriteFile(file, b, 0o600)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := must.Get(os.ReadFile(file))(t)
+	b[len(b)-1] ^= 1
+	must.Do(t, os.WriteFile(file, b, 0o600))
 }
 
 // stopped closes a store without time to bring its uses into Badger.

@@ -118,7 +118,7 @@ func TestLifeOfAToken(t *testing.T) {
 				must.Do(t, os.WriteFile(filepath.Join(at, "store", "index", "MANIFEST"), []byte("rot"), 0o600))
 			case "index and checkpoint":
 				again := open(t, at)
-				must.Get(again.Checkpoint(context.Background()))(t)
+				must.Do(t, again.Checkpoint(t.Context()))
 				again.Close()
 				os.RemoveAll(filepath.Join(at, "store", "index"))
 			}
@@ -141,10 +141,8 @@ func TestLifeOfAToken(t *testing.T) {
 func TestRestoreOfADamagedBackup(t *testing.T) {
 	s := open(t, t.TempDir())
 	create(t, s, addUser(t, s, "alice@example.com"))
-	var backup bytes.Buffer
-	must.Get(s.Snapshot(context.Background(), &backup))(t)
+	b, places := backupOf(t, s), 500
 	s.Close()
-	b, places := backup.Bytes(), 500
 	if testing.Short() {
 		places = 8 // package backup tries more
 	}

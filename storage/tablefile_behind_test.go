@@ -182,7 +182,7 @@ func TestBehindMeanwhile(t *testing.T) {
 	}
 	for range 5 {
 		time.Sleep(20 * time.Millisecond) // at least: more changes happen
-		must.Get(s.Checkpoint(t.Context()))(t)
+		must.Do(t, s.Checkpoint(t.Context()))
 		wantTable(t, copyDir(t, dir), opts)
 	}
 	close(stop)
@@ -258,8 +258,7 @@ func TestBehindNot(t *testing.T) {
 	older := copyDir(t, dir)
 	gone, dead := create(t, s, alice)
 	must.Get(s.RevokeTokens(admin, gone))(t)
-	<-s.Opening().Compared()
-	must.Get(s.Checkpoint(t.Context()))(t)
+	must.Do(t, s.Checkpoint(t.Context()))
 	newer := copyDir(t, dir)
 	opts.Early = true
 	for name, harm := range map[string]func(file string) error{
