@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"net/http"
@@ -82,7 +82,7 @@ func TestRequestIDs(t *testing.T) {
 	if strings.Contains(h.log.String(), "msg=request ") {
 		t.Error("there are records with the log off")
 	}
-	h.web = h.access.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.fail(w, r, http.ErrLineTooLong) }))
+	h.web = h.AccessLog().Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.Fails(w, r, http.ErrLineTooLong) }))
 	h.ask("GET", "/").header("X-Request-Id", "id-9").send().want(http.StatusInternalServerError)
 	if !strings.Contains(h.log.String(), "request_id=id-9") {
 		t.Errorf("the log does not name the request: %s", h.log)

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"net/http"
@@ -13,17 +13,17 @@ import (
 func TestActivity(t *testing.T) {
 	h := newHouse(t)
 	made := h.create("")
-	h.metrics.Second()
-	h.metrics.Second() // nothing happened in this one
+	h.Metrics().Second()
+	h.Metrics().Second() // nothing happened in this one
 	for range 3 {
 		h.alive(made.Secret)
 	}
 	h.dead("nonsense")
 	h.ask("POST", "/api/authenticate/userpass").json(`{"username":"alice@example.com","password":"wrong"}`).send().want(http.StatusUnauthorized)
 	must.Get(h.admin.Revoke(h.Context(), api.Revocation{IDs: []string{made.ID}}))(t)
-	before := h.metrics.Activity(time.Now())
-	h.metrics.Second()
-	v := h.metrics.Activity(time.Now())
+	before := h.Metrics().Activity(time.Now())
+	h.Metrics().Second()
+	v := h.Metrics().Activity(time.Now())
 	last := len(v.Requests) - 1
 	if last != 119 || v.Requests[last] < 5 || v.Refused[last] < 2 || v.Revoked[last] != 1 {
 		t.Errorf("got %d requests, %d refused, %d revoked in the last of %d seconds", v.Requests[last], v.Refused[last], v.Revoked[last], last+1)
@@ -31,8 +31,8 @@ func TestActivity(t *testing.T) {
 	if before.Requests[last] != 0 {
 		t.Error("a second is shown that is not over")
 	}
-	h.metrics.Second()
-	if v := h.metrics.Activity(time.Now()); v.Requests[last] != 0 || v.Requests[last-1] < 5 {
+	h.Metrics().Second()
+	if v := h.Metrics().Activity(time.Now()); v.Requests[last] != 0 || v.Requests[last-1] < 5 {
 		t.Errorf("a second later: got %v", v.Requests[last-1:])
 	}
 }

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"context"
@@ -454,7 +454,7 @@ func TestRoles(t *testing.T) {
 	h.serve()
 	passable(t, filepath.Dir(h.dir))
 	must.Do(t, os.Chmod(h.dir, 0o700))
-	h.Server.shareSocket() // the change of the mode took the access back
+	h.ShareSocket() // the change of the mode took the access back
 	for _, c := range []struct {
 		groups []string
 		want   string
@@ -564,7 +564,7 @@ func rolesOfChild(socket string) {
 // auditors may call those that only read.
 func TestRolesOfRoutes(t *testing.T) {
 	h := newHouse(t)
-	for _, rt := range h.Server.admin.Routes() {
+	for _, rt := range h.Admin().Routes() {
 		reads := strings.HasPrefix(rt.Pattern, "GET ") && rt.Pattern != "GET /admin/backup" || rt.Pattern == "POST /admin/identify"
 		if rt.Role == "" || rt.Who != route.ByPeer || reads != (rt.Role == api.Auditor) {
 			t.Errorf("%s: got the role %q", rt.Pattern, rt.Role)

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"bufio"
@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"gatehouse/server"
 	"gatehouse/server/listen"
 	"gatehouse/storage/storagetest/must"
 )
@@ -92,7 +93,7 @@ func BenchmarkVerifyHTTP(b *testing.B) {
 func serveNothing(b *testing.B) (address string) {
 	b.Helper()
 	user, userID, id := []string{alice}, []string{strings.Repeat("0", 16)}, []string{strings.Repeat("0", 28)}
-	scopes, store := []string{everyScope}, []string{"no-store"}
+	scopes, store := []string{server.EveryScope}, []string{"no-store"}
 	web := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		h := w.Header()
 		h["X-Auth-User"], h["X-Auth-User-Id"], h["X-Auth-Token-Id"], h["X-Auth-Scopes"], h["Cache-Control"] = user, userID, id, scopes, store

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"net/http"
@@ -34,7 +34,7 @@ func TestNoStore(t *testing.T) {
 		asset, "/", "/?next=/api/createApiToken", "/api/verify?scope=x", "/api/verify/", "//api/token", "/api/nothing", "/nothing", "/web/nothing",
 		"/login/nobody", "/login/nobody/callback", "/tokens/x/revoke", "/api/authenticate/nobody",
 	}
-	for _, rt := range append(h.routes(), h.site.Routes()...) {
+	for _, rt := range append(h.Routes(), h.Site().Routes()...) {
 		_, path, ok := strings.Cut(rt.Pattern, " ")
 		if !ok {
 			path = rt.Pattern
@@ -86,6 +86,6 @@ func TestNoStoreInTrouble(t *testing.T) {
 	h.open()
 	panics := route.Route{Pattern: "GET /", Serve: func(http.ResponseWriter, *route.Request) error { panic("by the test") }}
 	w := httptest.NewRecorder()
-	reply.Unstored(h.mux([]route.Route{panics}, h.handler, h.fail)).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	reply.Unstored(h.Mux(panics)).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
 	answer{t, w.Code, w.Header(), w.Body.String(), "a panic"}.want(http.StatusInternalServerError).wantHeader("Cache-Control", "no-store")
 }

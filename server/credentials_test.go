@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"net/http"
@@ -16,7 +16,7 @@ func TestOriginsOfEveryRoute(t *testing.T) {
 	cookie := h.login(alice, password)
 	id := h.create(`{"name":"a"}`).ID
 	tried := 0
-	for _, rt := range append(h.routes(), h.site.Routes()...) {
+	for _, rt := range append(h.Routes(), h.Site().Routes()...) {
 		method, path, _ := strings.Cut(rt.Pattern, " ")
 		if rt.Who != route.ByCookie && rt.Who != route.ByEither || method == http.MethodGet {
 			continue

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"context"
@@ -50,7 +50,7 @@ func newDirectoryHouse(t testing.TB, change ...func(*config.Config)) (*house, *l
 	t.Helper()
 	s := ldaptest.Start(t)
 	h := newHouse(t, append([]func(*config.Config){withDirectory(s)}, change...)...)
-	t.Cleanup(func() { h.directory.Close() })
+	t.Cleanup(func() { h.Directory().Close() })
 	return h, s
 }
 
@@ -163,7 +163,7 @@ func TestDirectoryLogin(t *testing.T) {
 func TestDirectoryRefuses(t *testing.T) {
 	h, s := newDirectoryHouse(t, func(c *config.Config) { c.Logins.AccountFailures = 1000 })
 	staff := newHouse(t, withDirectory(s), func(c *config.Config) { c.LDAP.RequiredGroup = ldaptest.Staff })
-	t.Cleanup(func() { staff.directory.Close() })
+	t.Cleanup(func() { staff.Directory().Close() })
 	for _, test := range []struct{ why, username, password string }{
 		{"wrong password", "alice", "wrong"},
 		{"unknown name", "nobody", "alice-secret"},
@@ -565,7 +565,7 @@ func (l leaving) Authenticate(ctx context.Context, e ldap.Entry, password string
 func TestClientLeavesDuringBind(t *testing.T) {
 	h, s := newDirectoryHouse(t, func(c *config.Config) { c.Logins.AccountFailures = 3 })
 	var cancel context.CancelFunc
-	h.directory.LDAP = leaving{h.directory.LDAP, &cancel}
+	h.Directory().LDAP = leaving{h.Directory().LDAP, &cancel}
 	for range 10 {
 		a := h.ask("POST", ldapPath).form("username=bob&password=wrong")
 		var ctx context.Context

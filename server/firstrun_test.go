@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"errors"
@@ -7,6 +7,7 @@ import (
 	"os"
 	"testing"
 
+	"gatehouse/server"
 	"gatehouse/server/admin"
 	"gatehouse/server/config"
 	"gatehouse/server/guard"
@@ -33,7 +34,7 @@ func TestFirstRunWhere(t *testing.T) {
 		cfg := must.Get(config.Parse("config.toml", []byte(text)))(t)
 		dir := t.TempDir()
 		store := must.Get(storage.Open(dir, storage.Options{}))(t)
-		s := must.Get(New(store, cfg, Options{Hasher: guard.NewHasher(cheap, 4, 1024)}))(t)
+		s := must.Get(server.New(store, cfg, server.Options{Hasher: guard.NewHasher(cheap, 4, 1024)}))(t)
 		file, password, made, err := s.FirstRun(t.Context())
 		if err != nil || made != want || (file != "") != want || (password != "") != want {
 			t.Errorf("%q: got %q, made %t, %v", text, file, made, err)

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"gatehouse/server"
 	"gatehouse/server/config"
 	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
@@ -37,10 +38,10 @@ func (c *counting) Accept() (net.Conn, error) {
 // serveGate serves with a separate address for the gate, and returns that address.
 func (h *house) serveGate(c config.Gate) (gate string, accepted *counting, stop func()) {
 	h.Helper()
-	h.Server.cfg.Listen, h.Server.cfg.Gate = "127.0.0.1:0", c
+	h.Config().Listen, h.Config().Gate = "127.0.0.1:0", c
 	l := must.Get(h.Listen())(h)
-	accepted = &counting{Listener: l.gate}
-	l.gate = accepted
+	accepted = &counting{Listener: *l.Gate()}
+	*l.Gate() = accepted
 	return strings.TrimPrefix(l.GateURL(), "http://"), accepted, h.serveListener(l)
 }
 
@@ -121,7 +122,7 @@ func TestGateListener(t *testing.T) {
 			if n := accepted.n.Load(); n > 3 {
 				t.Errorf("all this took %d connections, want one, or 3 at most", n)
 			}
-			if open, _ := h.Server.open.Figures(); open < 1 {
+			if open, _ := h.Connections().Figures(); open < 1 {
 				t.Error("the connection is not counted among the open ones")
 			}
 			stop()
@@ -147,8 +148,8 @@ func TestGateSocket(t *testing.T) {
 		info := must.Get(os.Lstat(path))(t)
 		return info.Mode()
 	}
-	listen := func(c config.Gate) (*Listener, error) {
-		h.Server.cfg.Listen, h.Server.cfg.Gate = "127.0.0.1:0", c
+	listen := func(c config.Gate) (*server.Listener, error) {
+		h.Config().Listen, h.Config().Gate = "127.0.0.1:0", c
 		return h.Listen()
 	}
 	left := must.Get(net.Listen("unix", path))(t) // as a kill leaves it
@@ -201,7 +202,7 @@ func TestGateMoves(t *testing.T) {
 		{config.Gate{Listen: "unix:" + first}, true, 0o600, first}, // which the first one, still ending, must not remove
 		{config.Gate{Listen: "unix:" + second}, true, 0o600, second},
 	} {
-		cfg := *h.config()
+		cfg := *h.Config()
 		cfg.Gate = c.gate
 		if taken := h.Reload(cfg); taken != c.taken {
 			t.Errorf("%+v: taken %v, want %v", c.gate, taken, c.taken)

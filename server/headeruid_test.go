@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"net/http"
@@ -7,6 +7,7 @@ import (
 	"testing"
 	"testing/quick"
 
+	"gatehouse/server"
 	"gatehouse/storage/record"
 	"gatehouse/storage/storagetest/must"
 )
@@ -52,8 +53,8 @@ func TestHeaderUIDIsUnambiguous(t *testing.T) {
 	plain := regexp.MustCompile(`^[A-Za-z0-9@.!#$&'*+/=?_~%-]+$`)
 	check := func(local, domain string) bool {
 		uid := local + "@" + domain
-		back, err := url.PathUnescape(headerUID(uid))
-		return err == nil && back == uid && plain.MatchString(headerUID(uid))
+		back, err := url.PathUnescape(server.HeaderUID(uid))
+		return err == nil && back == uid && plain.MatchString(server.HeaderUID(uid))
 	}
 	must.Do(t, quick.Check(check, &quick.Config{MaxCount: 2000}))
 }

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"cmp"
@@ -17,6 +17,7 @@ import (
 
 	"github.com/alexedwards/argon2id"
 
+	"gatehouse/server"
 	"gatehouse/server/api"
 	"gatehouse/server/config"
 	"gatehouse/server/guard"
@@ -50,12 +51,13 @@ const patience = 5 * time.Minute
 // house is a server on a real store, with alice in it.
 type house struct {
 	testing.TB
-	*Server
+	*server.Server
 	dir   string
 	clock *storagetest.Clock
 	boot  func() time.Duration // since the system was started; nil: the clock is always right
 	cfg   config.Config
 	log   *storagetest.Log
+	store *storage.Store
 	web   http.Handler
 	admin *api.Client
 }
@@ -80,17 +82,17 @@ func (h *house) open() {
 	h.Helper()
 	log := slog.New(slog.NewTextHandler(h.log, nil))
 	store := must.Get(storage.Open(h.dir, storage.Options{Segment: storagetest.Segment, MaxPerUser: h.cfg.Tokens.MaxPerUser, Now: h.clock.Now, Boot: h.boot, Log: log}))(h)
-	h.start(store, Options{})
+	h.start(store, server.Options{})
 }
 
 // start opens a server on the store.
-func (h *house) start(store *storage.Store, o Options) {
+func (h *house) start(store *storage.Store, o server.Options) {
 	h.Helper()
 	o.Version, o.Now, o.Log = "test", h.clock.Now, slog.New(slog.NewTextHandler(h.log, nil))
 	o.ProviderTimeout = cmp.Or(o.ProviderTimeout, time.Minute) // a provider that answers at all does so within it
 	o.Hasher = guard.NewHasher(cheap, 4, 1024)
-	s := must.Get(New(store, h.cfg, o))(h)
-	h.Server = s
+	s := must.Get(server.New(store, h.cfg, o))(h)
+	h.Server, h.store = s, store
 	h.web = h.Handler()
 	h.admin = api.InProcess(h.AdminHandler("tester"), func() error { return nil })
 }
@@ -111,11 +113,11 @@ const day = 24 * time.Hour
 
 // hashWith changes how passwords are hashed from now on.
 func (h *house) hashWith(other *guard.Hasher) {
-	h.logins.Hasher, h.Server.admin.Hasher = other, other
+	h.Logins().Hasher, h.Admin().Hasher = other, other
 }
 
 // cookieName returns the name of the login cookie.
-func (h *house) cookieName() string { return login.CookieName(h.config()) }
+func (h *house) cookieName() string { return login.CookieName(h.Config()) }
 
 // ask is a request to be built up: method and path, then what it carries.
 type ask struct {

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"encoding/json"
@@ -61,7 +61,7 @@ func TestStrangersAndTheOwner(t *testing.T) {
 			t.Run(fmt.Sprint(way.path, " ", test.seen, " ", test.now), func(t *testing.T) {
 				h := newHouse(t, roomy, withDirectory(slapd), threeFailures)
 				slapd.Modify(ldaptest.Person("alice"), "pwdAccountLockedTime") // slapd counts too
-				t.Cleanup(func() { h.directory.Close() })
+				t.Cleanup(func() { h.Directory().Close() })
 				h.passwordFrom(test.seen, way.path, way.username, way.password).wantLogin(true)
 				h.exhaust(way.path, way.username)
 				h.passwordFrom(test.now, way.path, way.username, way.password).wantLogin(test.let)

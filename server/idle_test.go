@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"strings"
@@ -55,7 +55,7 @@ func (h *aged) restart() {
 func (h *aged) sweep() {
 	h.Helper()
 	<-h.store.Loaded()
-	h.idle.Sweep()
+	h.Idle().Sweep()
 }
 
 // await waits for an event, which is written after the change that it reports.

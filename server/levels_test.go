@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"context"
@@ -80,21 +80,21 @@ func (h *house) count(words ...string) (n int) {
 // however many logins fail.
 func TestDirectoryOutage(t *testing.T) {
 	h, s := newDirectoryHouse(t)
-	t.Cleanup(h.watch.stop)
+	t.Cleanup(h.StopLooking)
 	h.ldapToken("alice")
-	h.look()
+	h.Look()
 	s.Stop()
 	for range 20 {
 		h.ldap("alice", "alice-secret").want(http.StatusServiceUnavailable)
-		h.look()
+		h.Look()
 	}
 	if began, all := h.count("level=ERROR", "no server of the directory answers"), h.count("level=ERROR"); began != 1 || all != 1 {
 		t.Errorf("got %d lines of the outage and %d errors, want 1 of each:\n%s", began, all, h.log)
 	}
 	s.Start()
 	h.ldapToken("alice")
-	h.look()
-	h.look()
+	h.Look()
+	h.Look()
 	if ended := h.count("level=INFO", "the directory answers again", "lasted="); ended != 1 {
 		t.Errorf("got %d lines of the end, want 1:\n%s", ended, h.log)
 	}

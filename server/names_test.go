@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"context"
@@ -26,7 +26,7 @@ func TestNamesTellNothing(t *testing.T) {
 	bob := ldaptest.Person("bob")
 	for seed := range uint64(4) {
 		h := newHouse(t, withDirectory(slapd), twoNames, threeFailures)
-		t.Cleanup(func() { h.directory.Close() })
+		t.Cleanup(func() { h.Directory().Close() })
 		random := rand.New(rand.NewPCG(seed, 2))
 		for step := range 40 {
 			slapd.Modify(bob, "pwdAccountLockedTime") // slapd counts too
@@ -118,7 +118,7 @@ func (d deliberate) Authenticate(ctx context.Context, e ldap.Entry, password str
 // password of a known name. A refusal takes as long, too.
 func TestUnknownNameTakesAsLong(t *testing.T) {
 	h, _ := newDirectoryHouse(t, twoNames, threeFailures)
-	h.directory.LDAP = deliberate{h.directory.LDAP}
+	h.Directory().LDAP = deliberate{h.Directory().LDAP}
 	takes := func(name string, code int) {
 		t.Helper()
 		start := time.Now()

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"net/http"
@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/server"
 	"gatehouse/server/api"
 	"gatehouse/server/config"
 	"gatehouse/server/guard"
@@ -209,7 +210,7 @@ func TestPostedBodies(t *testing.T) {
 func TestPostedUnavailable(t *testing.T) {
 	gitHub, gitLab := oauthtest.New(t, "github"), oauthtest.New(t, "gitlab")
 	h := newHouse(t, withProvider(gitHub, "github"), withProvider(gitLab, "gitlab"), func(c *config.Config) { c.Logins.AccountFailures = 1 })
-	h.start(h.store, Options{ProviderTimeout: 50 * time.Millisecond})
+	h.start(h.store, server.Options{ProviderTimeout: 50 * time.Millisecond})
 	token := gitHub.Issue(oauthtest.Client, ada(), gitHubScopes...)
 	gitHub.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 		<-r.Context().Done()
@@ -218,7 +219,7 @@ func TestPostedUnavailable(t *testing.T) {
 	for range 3 {
 		h.postToken("github", "ada@example.com", token).want(http.StatusServiceUnavailable, `{"error":"The provider is not available: try again later"}`)
 	}
-	h.start(h.store, Options{}) // with time for an answer
+	h.start(h.store, server.Options{}) // with time for an answer
 	gitHub.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 		w.WriteHeader(http.StatusBadGateway)
 		return true
@@ -244,9 +245,9 @@ func TestPostedUnavailable(t *testing.T) {
 // longer than the time-out of the provider, for which the others wait.
 func TestPostedQueue(t *testing.T) {
 	h, s := newGitHubHouse(t, func(c *config.Config) { c.Logins.AccountFailures = 1 })
-	h.start(h.store, Options{ProviderTimeout: time.Millisecond})
+	h.start(h.store, server.Options{ProviderTimeout: time.Millisecond})
 	other := guard.NewProviderAttempt("github", "ADA@example.com", netip.MustParseAddr("192.0.2.1"))
-	leave := must.Get(h.logins.Throttle.Enter(t.Context(), other))(t)
+	leave := must.Get(h.Logins().Throttle.Enter(t.Context(), other))(t)
 	defer leave(guard.Undecided, nil)
 	h.postToken("github", "ada@example.com", "x").want(http.StatusServiceUnavailable, `{"error":"The provider is not available: try again later"}`)
 	if asked := s.Asked(); len(asked) != 0 {

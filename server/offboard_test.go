@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"context"
@@ -24,7 +24,7 @@ import (
 func (h *house) sweep(n int) {
 	h.Helper()
 	for range n {
-		must.Do(h, h.directory.Sweep(h.Context()))
+		must.Do(h, h.Directory().Sweep(h.Context()))
 	}
 }
 
@@ -319,7 +319,7 @@ func many(from, to int) (dns []string) {
 func TestBrake(t *testing.T) {
 	s := ldaptest.Start(t, ldaptest.WithPeople(20))
 	h := newHouse(t, withDirectory(s))
-	t.Cleanup(func() { h.directory.Close() })
+	t.Cleanup(func() { h.Directory().Close() })
 	tokens := h.crowd(s, 20)
 
 	s.Remove(many(0, 5)...) // as many as are believed
@@ -394,7 +394,7 @@ func TestBrake(t *testing.T) {
 func TestBrakeReleased(t *testing.T) {
 	s := ldaptest.Start(t, ldaptest.WithPeople(10))
 	h := newHouse(t, withDirectory(s))
-	t.Cleanup(func() { h.directory.Close() })
+	t.Cleanup(func() { h.Directory().Close() })
 	tokens := h.crowd(s, 10)
 	for _, dn := range many(0, 8) {
 		s.Modify(dn, "pwdAccountLockedTime", "20250101000000Z")
@@ -431,7 +431,7 @@ func TestBrakeReleased(t *testing.T) {
 func TestManyHolders(t *testing.T) {
 	s := ldaptest.Start(t, ldaptest.WithPeople(1000))
 	h := newHouse(t, withDirectory(s))
-	t.Cleanup(func() { h.directory.Close() })
+	t.Cleanup(func() { h.Directory().Close() })
 	tokens := h.crowd(s, 1000)
 	h.sweep(1) // connected
 	before := s.Searches(ldaptest.People)
@@ -483,10 +483,10 @@ func (d slow) Lookup(ctx context.Context, subjects []string) (map[string]ldap.St
 func TestSlowSweep(t *testing.T) {
 	h, s := newDirectoryHouse(t)
 	token := h.ldapToken("alice")
-	d := slow{h.directory.LDAP, make(chan struct{}), make(chan struct{})}
-	h.directory.LDAP = d
+	d := slow{h.Directory().LDAP, make(chan struct{}), make(chan struct{})}
+	h.Directory().LDAP = d
 	swept := make(chan error)
-	go func() { swept <- h.directory.Sweep(t.Context()) }()
+	go func() { swept <- h.Directory().Sweep(t.Context()) }()
 	<-d.begun
 	h.held()
 	h.alive(token)
@@ -506,7 +506,7 @@ func TestSweepsByItself(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() {
-		h.directory.Run(ctx)
+		h.Directory().Run(ctx)
 		close(ended)
 	}()
 	s.Remove(ldaptest.Person("bob"))
@@ -522,5 +522,5 @@ func TestSweepsByItself(t *testing.T) {
 	<-ended
 
 	off, _ := newDirectoryHouse(t, func(c *config.Config) { c.LDAP.Recheck = config.Interval{Duration: -1} })
-	off.directory.Run(t.Context()) // returns
+	off.Directory().Run(t.Context()) // returns
 }

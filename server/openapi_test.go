@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"maps"
@@ -9,6 +9,7 @@ import (
 
 	"github.com/getkin/kin-openapi/openapi3"
 
+	"gatehouse/server"
 	"gatehouse/server/route"
 	"gatehouse/server/scim"
 	"gatehouse/storage/storagetest/must"
@@ -44,7 +45,7 @@ func TestOpenAPI(t *testing.T) {
 		}
 	}
 	served := map[string]bool{}
-	for _, r := range h.routes() {
+	for _, r := range h.Routes() {
 		method, path, ok := strings.Cut(r.Pattern, " ")
 		if !ok {
 			for _, m := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"} {
@@ -63,9 +64,9 @@ func TestOpenAPI(t *testing.T) {
 // that they take.
 func TestOpenAPISecurity(t *testing.T) {
 	h := newHouse(t)
-	doc := must.Get(openapi3.NewLoader().LoadFromData(openAPI))(t)
+	doc := must.Get(openapi3.NewLoader().LoadFromData(server.OpenAPI))(t)
 	names := map[route.Credential]string{route.Nobody: "", route.ByToken: "bearer token", route.ByCookie: "cookie", route.ByEither: "bearer cookie token", route.ByGate: "basic bearer token"}
-	for _, r := range h.routes() {
+	for _, r := range h.Routes() {
 		method, path, ok := strings.Cut(r.Pattern, " ")
 		if !ok {
 			method, path = "GET", method
@@ -84,7 +85,7 @@ func TestOpenAPISecurity(t *testing.T) {
 // TestOpenAPIReplies: real replies match the document.
 func TestOpenAPIReplies(t *testing.T) {
 	h := newHouse(t)
-	doc := must.Get(openapi3.NewLoader().LoadFromData(openAPI))(t)
+	doc := must.Get(openapi3.NewLoader().LoadFromData(server.OpenAPI))(t)
 	cookie := h.login(alice, password)
 	made := h.create(`{"name":"x","scopes":["files"],"addresses":["192.0.2.0/24"]}`)
 	token := h.token()

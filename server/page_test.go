@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"fmt"
@@ -320,7 +320,7 @@ func TestLifetimeChoices(t *testing.T) {
 		})
 		var got []string
 		cookie := h.login(alice, password)
-		for _, l := range h.site.Lifetimes("") {
+		for _, l := range h.Site().Lifetimes("") {
 			words := l.Words + ","
 			if l.Chosen {
 				words = "[" + l.Words + "*]"

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"bufio"
@@ -16,8 +16,8 @@ import (
 // plain serves the TCP port with net/http alone.
 func (h *house) plain() (url string) {
 	h.Helper()
-	l := must.Get(h.Server.open.TCP("127.0.0.1:0"))(h)
-	web := h.Server.open.HTTP(h.Handler())
+	l := must.Get(h.Connections().TCP("127.0.0.1:0"))(h)
+	web := h.Connections().HTTP(h.Handler())
 	go web.Serve(l)
 	h.Cleanup(func() { web.Close() })
 	return "http://" + l.Addr().String()

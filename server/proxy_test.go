@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"bufio"
@@ -86,8 +86,8 @@ func TestProxies(t *testing.T) {
 			app := application(t)
 			f := &front{h: h, gate: storagetest.FreePort(t), challenges: p.challenges, down: p.down, waits: p.waits, loses: p.loses}
 			var others atomic.Int64
-			main := h.Server.handlers.main
-			h.Server.handlers.main = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			main := *h.Main()
+			*h.Main() = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.Context().Value(http.ServerContextKey) != nil {
 					others.Add(1)
 				}

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"context"
@@ -83,7 +83,7 @@ func TestRefusedFlood(t *testing.T) {
 	}
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
-	h.Server.refusals.Run(over) // writes what was counted, and ends
+	h.Refusals().Run(over) // writes what was counted, and ends
 	if !strings.Contains(h.log.String(), `msg="more logins were refused than are logged" logins=15`) {
 		t.Error("the others are not counted")
 	}

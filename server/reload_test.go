@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"crypto/tls"
@@ -53,11 +53,11 @@ func TestReload(t *testing.T) {
 		}},
 		{"trusted_proxies = [\"192.0.2.1/32\"]", "log.access trusted_proxies", "", func() bool {
 			r := h.ask("GET", "/").header("X-Forwarded-For", "198.51.100.9").r
-			return ipaddr.Client(r, h.config().TrustedProxies).String() == "198.51.100.9"
+			return ipaddr.Client(r, h.Config().TrustedProxies).String() == "198.51.100.9"
 		}},
-		{"trusted_proxies = [\"192.0.2.1/32\"]\n[log]\nlevel = \"warn\"\nformat = \"json\"", "log.level log.format", "", func() bool { return h.config().Log.Level == "warn" }},
+		{"trusted_proxies = [\"192.0.2.1/32\"]\n[log]\nlevel = \"warn\"\nformat = \"json\"", "log.level log.format", "", func() bool { return h.Config().Log.Level == "warn" }},
 		{"trusted_proxies = [\"192.0.2.1/32\"]", "log.level log.format", "", func() bool { return true }},
-		{"listen = \"127.0.0.1:1\"", "trusted_proxies", "listen", func() bool { return h.config().Listen != "127.0.0.1:1" }},
+		{"listen = \"127.0.0.1:1\"", "trusted_proxies", "listen", func() bool { return h.Config().Listen != "127.0.0.1:1" }},
 		{"[tokens]\nmax_per_user = 1", "tokens.max_per_user", "", func() bool {
 			return h.ask("POST", "/api/token").cookie(h.login(alice, password)).send().code == http.StatusForbidden
 		}},
@@ -112,7 +112,7 @@ func TestReloadWhileServing(t *testing.T) {
 	}
 	plain := h.serve()
 	host := strings.TrimPrefix(plain, "http://")
-	l := h.latest.Load().ports
+	l := h.Listener()
 	reload := func(want bool, change ...func(*config.Config)) {
 		t.Helper()
 		newer := cfg
@@ -138,7 +138,7 @@ func TestReloadWhileServing(t *testing.T) {
 		c.Gate.Listen = "127.0.0.1:0"
 	})
 	reload(false, func(c *config.Config) { c.LDAP = &config.LDAP{URLs: c.LDAP.URLs, BaseDN: "x", CAFile: "no-such-file"} })
-	if get("https://"+host+"/healthz") != 200 || get(at) != 200 || h.config().PublicURL != "" || l.GateURL() != "" || h.ldap("bob", "bob-secret").code != 200 {
+	if get("https://"+host+"/healthz") != 200 || get(at) != 200 || h.Config().PublicURL != "" || l.GateURL() != "" || h.ldap("bob", "bob-secret").code != 200 {
 		t.Errorf("after reloads that failed: %s", h.log)
 	}
 	reload(true)

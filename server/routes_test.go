@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"bytes"
@@ -13,6 +13,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
 
+	"gatehouse/server"
 	"gatehouse/server/route"
 	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
@@ -92,10 +93,10 @@ func TestPanic(t *testing.T) {
 	panics := func(with any) func(http.ResponseWriter, *route.Request) error {
 		return func(http.ResponseWriter, *route.Request) error { panic(with) }
 	}
-	h.web = h.mux([]route.Route{
-		{Pattern: "GET /boom/{x}", Serve: panics("at /var/lib/gatehouse: secret")},
-		{Pattern: "GET /abort", Serve: panics(http.ErrAbortHandler)},
-	}, h.handler, h.fail)
+	h.web = h.Mux(
+		route.Route{Pattern: "GET /boom/{x}", Serve: panics("at /var/lib/gatehouse: secret")},
+		route.Route{Pattern: "GET /abort", Serve: panics(http.ErrAbortHandler)},
+	)
 	h.ask("GET", "/boom/token").send().want(http.StatusInternalServerError, `{"error":"Internal error: an administrator can find the reason in the log"}`)
 	if log := h.log.String(); !strings.Contains(log, "at /var/lib/gatehouse") || !strings.Contains(log, "GET /boom/{x}") {
 		t.Errorf("got the log %s, want the panic and its route", log)
@@ -241,13 +242,13 @@ func TestOverHTTP(t *testing.T) {
 }
 
 // listen takes a free port, and the socket.
-func (h *house) listen() (*Listener, error) {
+func (h *house) listen() (*server.Listener, error) {
 	h.listenAt("127.0.0.1:0")
 	return h.Listen()
 }
 
 // listenAt sets the address that the server takes.
-func (h *house) listenAt(addr string) { h.Server.cfg.Listen = addr }
+func (h *house) listenAt(addr string) { h.Config().Listen = addr }
 
 // serve runs the server as it really runs, and returns its URL.
 func (h *house) serve() string {
@@ -264,7 +265,7 @@ func (h *house) serveAt(addr string) (url string, stop func()) {
 	return l.URL(), h.serveListener(l)
 }
 
-func (h *house) serveListener(l *Listener) (stop func()) {
+func (h *house) serveListener(l *server.Listener) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- l.Serve(ctx) }()

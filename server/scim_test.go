@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"fmt"
@@ -10,6 +10,7 @@ import (
 
 	"github.com/getkin/kin-openapi/openapi3"
 
+	"gatehouse/server"
 	"gatehouse/server/api"
 	"gatehouse/server/config"
 	"gatehouse/server/oauth/oauthtest"
@@ -421,7 +422,7 @@ func TestSCIMDelete(t *testing.T) {
 	sweep := func(n int) {
 		t.Helper()
 		for range n {
-			must.Do(t, h.Server.scim.Sweeps()[0].Sweep(t.Context()))
+			must.Do(t, h.SCIM().Sweeps()[0].Sweep(t.Context()))
 		}
 	}
 	ids := map[int]string{}
@@ -476,7 +477,7 @@ func TestSCIMDelete(t *testing.T) {
 // recallSCIM does what the server does at its start.
 func (h *scimHouse) recallSCIM() {
 	h.Helper()
-	h.Server.scim.Recall(h.Context())
+	h.SCIM().Recall(h.Context())
 }
 
 // TestSCIMBrake: more than five and more than a tenth within an hour are held, one by one as
@@ -506,7 +507,7 @@ func TestSCIMBrake(t *testing.T) {
 		func() { stop(0, true); stop(7, true) },
 	} {
 		step()
-		must.Do(t, h.Server.scim.Sweeps()[0].Sweep(t.Context()))
+		must.Do(t, h.SCIM().Sweeps()[0].Sweep(t.Context()))
 		h.alive(tokens[5])
 		h.alive(tokens[6])
 	}
@@ -575,7 +576,7 @@ func TestSCIMOthers(t *testing.T) {
 	h.dead(token)
 	try(h.admin.EnableUser(t.Context(), h.mail(17)))
 	h.alive(token)
-	try(h.Server.scim.Sweeps()[0].Sweep(t.Context()))
+	try(h.SCIM().Sweeps()[0].Sweep(t.Context()))
 	h.alive(token) // the administrator's word is the newer one
 	try(h.admin.DisableUser(t.Context(), h.mail(17)))
 	say(false)
@@ -588,7 +589,7 @@ func TestSCIMOthers(t *testing.T) {
 	say(false)
 	try(h.store.Resume(by, u.ID, "corp"))
 	h.alive(token)
-	try(h.Server.scim.Sweeps()[0].Sweep(t.Context()))
+	try(h.SCIM().Sweeps()[0].Sweep(t.Context()))
 	h.dead(token)
 	say(true)
 	h.alive(token)
@@ -597,7 +598,7 @@ func TestSCIMOthers(t *testing.T) {
 	h.clock.Pass(time.Minute)
 	try(h.store.Suspend(by, u.ID, storage.Suspension{}, "before the restore"))
 	h.recallSCIM()
-	try(h.Server.scim.Sweeps()[0].Sweep(t.Context()))
+	try(h.SCIM().Sweeps()[0].Sweep(t.Context()))
 	h.dead(token)
 	say(true)
 	h.alive(token)
@@ -622,7 +623,7 @@ func TestSCIMBudget(t *testing.T) {
 // TestSCIMReplies: real replies match the document.
 func TestSCIMReplies(t *testing.T) {
 	h := newSCIMHouse(t)
-	doc := must.Get(openapi3.NewLoader().LoadFromData(openAPI))(t)
+	doc := must.Get(openapi3.NewLoader().LoadFromData(server.OpenAPI))(t)
 	made := h.scim("POST", "/Users", `{"userName":"p1@example.com","externalId":"1","displayName":"One"}`)
 	made.wantHeader("Location", publicURL+"/scim/v2/Users/"+h.id("p1@example.com"))
 	for schema, a := range map[string]answer{

@@ -1,8 +1,10 @@
-package server
+package server_test
 
 import (
 	"context"
 	"testing"
+
+	"gatehouse/server"
 )
 
 // TestEnds: sweeps that have ended are not reported as broken off because requests took
@@ -13,14 +15,14 @@ func TestEnds(t *testing.T) {
 	running, ended := make(chan struct{}), make(chan struct{})
 	close(ended)
 	for range 100 {
-		if !ends(over, ended) {
+		if !server.Ends(over, ended) {
 			t.Fatal("what has ended is said to be broken off")
 		}
 	}
-	if ends(over, running) {
+	if server.Ends(over, running) {
 		t.Error("what runs is said to have ended")
 	}
-	if !ends(t.Context(), ended) {
+	if !server.Ends(t.Context(), ended) {
 		t.Error("what has ended is said to be broken off, with time left")
 	}
 }

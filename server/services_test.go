@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"errors"
@@ -161,12 +161,12 @@ func TestTransferDuringRotation(t *testing.T) {
 	a.r.SetPathValue("id", made.ID)
 	r := &route.Request{Request: a.r}
 	var err error
-	if r.Caller, err = h.authenticate(r, route.ByCookie); err != nil {
+	if r.Caller, err = h.ByCookie(r); err != nil {
 		t.Fatal(err)
 	}
-	own := must.Get(h.tokens.OwnIn(r))(t)
+	own := must.Get(h.Tokens().OwnIn(r))(t)
 	h.transfer("deploy", carol)
-	if _, secret, err := h.tokens.Rotate(r, own, 0); !errors.Is(err, storage.ErrNoToken) || secret != "" {
+	if _, secret, err := h.Tokens().Rotate(r, own, 0); !errors.Is(err, storage.ErrNoToken) || secret != "" {
 		t.Errorf("got %v and a secret of %d characters, want ErrNoToken", err, len(secret.Reveal()))
 	}
 }

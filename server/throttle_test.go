@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"context"
@@ -223,7 +223,7 @@ func TestAddressLimits(t *testing.T) {
 func TestBusy(t *testing.T) {
 	h := newHouse(t)
 	h.hashWith(guard.NewHasher(cheap, 1, 1))
-	leave := must.Get(h.logins.Hasher.Enter(t.Context()))(t)
+	leave := must.Get(h.Logins().Hasher.Enter(t.Context()))(t)
 	for range 3 {
 		h.userpass(alice, password).want(http.StatusServiceUnavailable, `{"error":"Too many logins at once: try again later"}`).wantHeader("Retry-After", "1")
 	}
@@ -237,7 +237,7 @@ func TestBusy(t *testing.T) {
 func TestClientLeaves(t *testing.T) {
 	h := newHouse(t)
 	h.hashWith(guard.NewHasher(cheap, 1, 2))
-	leave := must.Get(h.logins.Hasher.Enter(t.Context()))(t)
+	leave := must.Get(h.Logins().Hasher.Enter(t.Context()))(t)
 	defer leave()
 	for range 3 {
 		a := h.ask("POST", userpassPath).form("username=alice@example.com&password=x")

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"context"
@@ -422,9 +422,9 @@ func TestRevokeIdle(t *testing.T) {
 	idle, busy := h.token(), h.token()
 	h.clock.Move(90*24*time.Hour - time.Millisecond)
 	h.alive(busy)
-	h.idle.Sweep()
+	h.Idle().Sweep()
 	h.clock.Move(time.Millisecond)
-	h.idle.Sweep()
+	h.Idle().Sweep()
 	h.dead(idle)
 	h.alive(busy)
 }
@@ -437,7 +437,7 @@ func TestSweepIdle(t *testing.T) {
 	h.clock.Move(2 * time.Second)
 	ctx, stop := context.WithCancel(t.Context())
 	var sweeps sync.WaitGroup
-	sweeps.Go(func() { h.idle.Run(ctx) })
+	sweeps.Go(func() { h.Idle().Run(ctx) })
 	defer sweeps.Wait()
 	defer stop()
 	for {

@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"fmt"
@@ -123,7 +123,7 @@ func newVerdictWorld(t *testing.T, seed uint64, group string) *verdictWorld {
 			Filter: "(&(uid={username})(!(employeeType=guest)))", RequiredGroup: group,
 		}
 	})
-	t.Cleanup(func() { w.h.directory.Close() })
+	t.Cleanup(func() { w.h.Directory().Close() })
 	w.people = []string{"ada", "ben", "cyd", "dee", "eva"} // no more than the brake lets through
 	for _, uid := range append(w.people, second) {
 		s.AddPerson(uid, uid+"@example.org")
@@ -257,7 +257,7 @@ func (w *verdictWorld) sweep() {
 // doubt reports whether something was left open: in the tree, by servers that did not
 // tell in full who is there, or because the sweep itself says so.
 func (w *verdictWorld) doubt() bool {
-	return w.referral || w.noGroup || w.noBase || !w.whole || w.h.directory.InDoubt()
+	return w.referral || w.noGroup || w.noBase || !w.whole || w.h.Directory().InDoubt()
 }
 
 // settle removes the doubt: after two sweeps everybody's state is as the directory says.
