@@ -52,14 +52,16 @@
 // contains. Each can apply later records, and can load an older copy of itself from its
 // files. When a projection and the journal disagree, the journal is right.
 //
-// Uses, sessions, recent files and expiring values ([Store.Expiring]) are not in the journal. A kill
-// loses about the last second of the uses and the values; while the disk is short or the
-// index is behind, it loses all of them since that began. A session's last visit is written
-// at most once a minute. A power failure loses what the kernel had not yet written.
+// Uses, sessions, recent files and expiring values ([Store.Expiring]) are not in the
+// journal. A kill loses about the last second of the uses and the values; while the disk is
+// short or the index is behind, it loses all of them since that began. A session's last
+// visit is written at most once a minute. A power failure loses what the kernel had not yet
+// written.
 //
 // A stop also leaves what queries ask for (the file "facts", see package order). It is used
-// only if the journal and the log of uses end where that stop has left them and it closed the index, and it is
-// removed before anything changes. Everything in it is in the index and the log of uses too.
+// only if the journal and the log of uses end where that stop has left them and it closed
+// the index, and it is removed before anything changes. Everything in it is in the index and
+// the log of uses too.
 //
 // An index that is filled again has uses and recent files as of the last checkpoint, and
 // the uses that are still in their log. It has no sessions and no expiring values, such as

@@ -1,4 +1,4 @@
-// Package audit reads the log as the audit log: in order and as it grows, backwards from
+// Package audit reads the journal as the audit log: in order and as it grows, backwards from
 // its end, and to prove that nothing in it was changed. It also drops the events that
 // need not be kept any longer.
 //
@@ -85,7 +85,7 @@ func (e *RolledBackError) Error() string { return e.Message }
 
 // Verify reads the whole chain of the audit log and, unless it is empty, looks for a
 // record by the number and the hash that an earlier call gave. It returns disk.ErrDamaged
-// as VerifyChain does, a *RolledBackError when the log does not have that record, and a
+// as VerifyChain does, a *RolledBackError when the journal does not have that record, and a
 // *record.InvalidError for an atLeast of another form.
 func (l Log) Verify(ctx context.Context, atLeast string) (v Verified, err error) {
 	end := l.journal.End()

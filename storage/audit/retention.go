@@ -110,7 +110,7 @@ func (r *Retention) PruneHeld() {
 }
 
 // Prune drops the events that need not be kept, and notes that in the audit log.
-// It shrinks the log to a sixteenth below its bound, so that not every change
+// It shrinks the journal to a sixteenth below its bound, so that not every change
 // needs another checkpoint. Calls must not overlap.
 func (r *Retention) Prune() {
 	first := r.Journal.FirstSequence()

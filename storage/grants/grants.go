@@ -4,7 +4,7 @@
 //
 // Each identity has a file of its own. Most providers accept a refresh token only once, so
 // an old copy is worse than no copy: using it again looks like theft, and the provider then
-// ends the new token as well. So grants are not in the log and not in backups. A new one
+// ends the new token as well. So grants are not in the journal and not in backups. A new one
 // replaces the old one on the disk before [Grants.Update] returns, and nothing keeps the
 // old one.
 //

@@ -21,7 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Segment is the size of a new segment of the log in tests, in bytes: a store writes it out
+// Segment is the size of a new segment of the journal in tests, in bytes: a store writes it out
 // before its first record, and a test seldom fills the default.
 const Segment = 1 << 20
 
