@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"math/bits"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,6 +25,7 @@ type answers struct {
 	tokens map[storage.ID]known         // as verification sees them
 	listed map[storage.ID]tokenListed   // as listings show them
 	users  map[string]storage.UserState // by uid
+	found  map[string][]storage.ID      // by what is asked of the facts
 	events []string
 	uses   map[storage.ID]int64
 	used   map[storage.ID]int64
@@ -59,6 +61,10 @@ func answersOf(t *testing.T, s *storage.Store, secrets []string) (m answers) {
 			m.uses[v.ID], m.used[v.ID] = v.Usage.Uses, v.LastUsed
 		}
 	}
+	m.found = map[string][]storage.ID{}
+	for _, name := range []string{"created", "maker", "renamed"} {
+		m.found[name] = must.Get(s.MatchTokens(storage.TokenFilter{Order: storage.ByCreated, Revoked: true, Match: mixMatches[name]}))(t)
+	}
 	for e := range must.All(s.Audit().Events(t.Context(), 0))(t) {
 		if e.Action == storage.ActionTokenStale {
 			continue // caused by asking
@@ -67,6 +73,12 @@ func answersOf(t *testing.T, s *storage.Store, secrets []string) (m answers) {
 	}
 	must.Do(t, s.Audit().VerifyChain(t.Context()))
 	return m
+}
+
+// mixMatches ask for facts that are the same wherever the uses come from.
+var mixMatches = map[string]*storage.Match{
+	"created": matches["created"], "maker": matches["maker"],
+	"renamed": {Name: func(name string) bool { return strings.HasPrefix(name, "nnn") }},
 }
 
 // differs describes the difference between two answers, apart from the uses.
@@ -78,6 +90,8 @@ func (m answers) differs(want answers) string {
 		return fmt.Sprintf("the table: got %v, want %v", m.tokens, want.tokens)
 	case !maps.Equal(m.listed, want.listed):
 		return fmt.Sprintf("listings: got %v, want %v", m.listed, want.listed)
+	case !maps.EqualFunc(m.found, want.found, slices.Equal):
+		return fmt.Sprintf("searches: got %v, want %v", m.found, want.found)
 	case !maps.Equal(m.users, want.users):
 		return fmt.Sprintf("users: got %v, want %v", m.users, want.users)
 	case !slices.Equal(m.events, want.events):
@@ -114,6 +128,7 @@ func (g *generation) take(t *testing.T, s *storage.Store, secrets []string) {
 	g.answers = answersOf(t, s, secrets)
 	stopped(t, s)
 	g.stopped = copyDir(t, s.Dir())
+	must.Get(os.Stat(filepath.Join(g.stopped, "store", "facts")))(t)
 }
 
 // twoGenerations returns a store at two moments, and a backup of the first.
@@ -175,14 +190,15 @@ func twoGenerations(t *testing.T, opts storage.Options, clock *storagetest.Clock
 var storeParts = []string{"journal", "index", "table", "checkpoint", "uses"}
 
 // mix makes a store from the parts of two. Part n comes from the second if bit n
-// is set in which.
+// is set in which. So that there are no more mixes, the file of facts comes from the second
+// if an odd number of them do.
 func mix(t *testing.T, a, b string, which int) (dir, what string) {
 	t.Helper()
 	dir = copyDir(t, a)
 	what = "only the older"
 	var from []string
-	for n, part := range storeParts {
-		if which>>n&1 == 0 {
+	for n, part := range append(slices.Clone(storeParts), "facts") {
+		if n < len(storeParts) && which>>n&1 == 0 || n == len(storeParts) && bits.OnesCount(uint(which))%2 == 0 {
 			continue
 		}
 		from = append(from, part)
