@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"sync/atomic"
+	"time"
 )
 
 // Log says what is logged, and how it is written.
@@ -31,19 +32,23 @@ func (c Log) check(f *faults) {
 // Logger returns a logger that writes to w, and its handler, which can be changed.
 func (c Log) Logger(w io.Writer) (*slog.Logger, *LogHandler) {
 	h := &LogHandler{level: new(slog.LevelVar), json: new(atomic.Bool)}
-	h.asText = slog.NewTextHandler(w, &slog.HandlerOptions{Level: h.level})
-	h.asJSON = slog.NewJSONHandler(w, &slog.HandlerOptions{Level: h.level, ReplaceAttr: withUnit})
+	o := &slog.HandlerOptions{Level: h.level, ReplaceAttr: shown}
+	h.asText, h.asJSON = slog.NewTextHandler(w, o), slog.NewJSONHandler(w, o)
 	h.Set(c)
 	return slog.New(h), h
 }
 
-// withUnit makes durations text, such as "1.5s". In JSON they would be nanoseconds, without
-// a word about it.
-func withUnit(_ []string, a slog.Attr) slog.Attr {
-	if a.Value.Kind() == slog.KindDuration {
-		a.Value = slog.StringValue(a.Value.Duration().String())
+// shown makes durations text, such as "1.5s", without the nanoseconds of one that took
+// longer. In JSON they would be numbers of nanoseconds, without a word about it.
+func shown(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() != slog.KindDuration {
+		return a
 	}
-	return a
+	d := a.Value.Duration()
+	if d.Abs() >= time.Millisecond {
+		d = d.Round(time.Millisecond)
+	}
+	return slog.String(a.Key, d.String())
 }
 
 // LogHandler writes records in the format that is set, from the level that is set.

@@ -63,10 +63,10 @@ func TestLogSet(t *testing.T) {
 // TestLogDurations: a duration has its unit in both formats, also in a group and a value
 // that comes with the logger.
 func TestLogDurations(t *testing.T) {
-	for format, want := range map[string]string{"text": "lasted=1.5s step.took=2m0s", "json": `"lasted":"1.5s","step":{"took":"2m0s"}`} {
+	for format, want := range map[string]string{"text": "lasted=1.5s step.took=2m0s step.waited=61ms step.slept=40µs", "json": `"lasted":"1.5s","step":{"took":"2m0s","waited":"61ms","slept":"40µs"}`} {
 		var b bytes.Buffer
 		log, _ := config.Log{Level: "info", Format: format}.Logger(&b)
-		log.With("lasted", 1500*time.Millisecond).WithGroup("step").Info("done", "took", 2*time.Minute)
+		log.With("lasted", 1500*time.Millisecond).WithGroup("step").Info("done", "took", 2*time.Minute, "waited", 61_092_855*time.Nanosecond, "slept", 40*time.Microsecond)
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%s: got %s, want %s", format, &b, want)
 		}
