@@ -91,12 +91,47 @@ func TestDirectoryOutage(t *testing.T) {
 	if began, all := h.count("level=ERROR", "no server of the directory answers"), h.count("level=ERROR"); began != 1 || all != 1 {
 		t.Errorf("got %d lines of the outage and %d errors, want 1 of each:\n%s", began, all, h.log)
 	}
+	// A reload proves nothing: nobody has asked the directory since.
+	wantEnds := func(when string, want int) {
+		t.Helper()
+		h.Look()
+		h.Look()
+		if ended := h.count("level=INFO", "the directory answers again", "lasted="); ended != want {
+			t.Errorf("%s: got %d lines of an end, want %d:\n%s", when, ended, want, h.log)
+		}
+	}
+	h.Reload(h.cfg)
+	wantEnds("after a reload", 0)
 	s.Start()
 	h.ldapToken("alice")
+	wantEnds("after a login", 1)
+	s.Stop()
+	h.ldap("alice", "alice-secret").want(http.StatusServiceUnavailable)
 	h.Look()
+	without := h.cfg
+	without.LDAP = nil
+	h.Reload(without)
+	wantEnds("without a directory", 1)
+	s.Start()
+	h.Reload(h.cfg)
+	h.ldapToken("alice")
+	wantEnds("with it again", 1)
+
+	// Neither is there an end of a doubt about a directory that is gone.
+	doubtful, section := h.cfg, *h.cfg.LDAP
+	section.RequiredGroup = "cn=nowhere," + ldaptest.People
+	doubtful.LDAP = &section
+	h.Reload(doubtful)
+	h.ldap("alice", "alice-secret").want(http.StatusServiceUnavailable)
+	if h.count("level=ERROR", "can't say who may log in") != 1 {
+		t.Errorf("no doubt:\n%s", h.log)
+	}
+	h.Reload(without)
 	h.Look()
-	if ended := h.count("level=INFO", "the directory answers again", "lasted="); ended != 1 {
-		t.Errorf("got %d lines of the end, want 1:\n%s", ended, h.log)
+	h.Reload(h.cfg)
+	h.ldapToken("alice")
+	if h.count("says again who may log in") > 0 {
+		t.Errorf("a directory that was gone says again who may log in:\n%s", h.log)
 	}
 }
 

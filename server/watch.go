@@ -89,10 +89,11 @@ func (s *Server) look() {
 	if err := s.store.Writable(); s.store.IsOpen() && !errors.Is(err, storage.ErrClosed) {
 		s.watch.store.Set(err)
 	}
-	if d := s.latest.Load().directory; d != nil {
-		s.watch.directory.Set(d.Trouble())
-	} else {
-		s.watch.directory.Set(nil)
+	if d := s.latest.Load().directory; d == nil {
+		s.watch.directory.Drop()
+		s.watch.logins.Drop()
+	} else if why, known := d.Trouble(); known {
+		s.watch.directory.Set(why)
 	}
 }
 

@@ -118,16 +118,21 @@ func (p *People) Close() error {
 	return p.LDAP.Close()
 }
 
-// Trouble returns why no server of the directory answers. It is nil if one does, as far
-// as their last uses tell.
-func (p *People) Trouble() (why error) {
+// Trouble returns why no server of the directory answers, or nil if one does, as far as
+// their last uses tell. It is not known while a server has not been used, as after a reload.
+func (p *People) Trouble() (why error, known bool) {
+	known = true
 	for _, server := range p.Servers() {
-		if server.Reachable || server.LastFailure.IsZero() {
-			return nil
+		switch {
+		case server.Reachable:
+			return nil, true
+		case server.LastFailure.IsZero():
+			known = false
+		default:
+			why = errors.New(server.LastError)
 		}
-		why = errors.New(server.LastError)
 	}
-	return why
+	return why, known
 }
 
 // Step is one thing that a check has tried.

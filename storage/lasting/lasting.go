@@ -99,6 +99,16 @@ func (s *State) silence() {
 	s.end(nil)
 }
 
+// Drop ends the state without a word: what it is about is no longer there.
+func (s *State) Drop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lasts && !s.stopped {
+		s.silent = true
+		s.end(nil)
+	}
+}
+
 func (s *State) end(args []any) {
 	s.reminder.Stop()
 	if s.quiet != nil {

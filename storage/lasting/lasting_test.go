@@ -98,6 +98,23 @@ func TestFlapping(t *testing.T) {
 	})
 }
 
+// TestDrop: what is no longer there neither lasts nor ends.
+func TestDrop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, logged := lines()
+		s := &lasting.State{Log: log, Level: slog.LevelWarn, Begins: "down", Ends: "up"}
+		defer s.Stop()
+		s.Drop()
+		s.Set(errFull)
+		s.Drop()
+		s.Set(nil)
+		time.Sleep(time.Hour)
+		want(t, logged(), `level=WARN msg=down error=full`)
+		s.Set(errFull)
+		want(t, logged(), `level=WARN msg=down error=full`)
+	})
+}
+
 // TestQuiet has a state that reports only errors.
 func TestQuiet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
