@@ -118,6 +118,9 @@ func (a *Admin) reader() query.Reader {
 // unverified returns the users whose provider can't be asked about them.
 func (a *Admin) unverified() (map[storage.UserID]bool, error) {
 	list, err := a.Recheck.Doubted()
+	if err != nil {
+		return nil, err
+	}
 	found := map[storage.UserID]bool{}
 	for _, id := range list {
 		u, err := a.store.UserByIdentity(id)
@@ -127,7 +130,7 @@ func (a *Admin) unverified() (map[storage.UserID]bool, error) {
 			return nil, err
 		}
 	}
-	return found, err
+	return found, nil
 }
 
 func (a *Admin) parser(at int64) query.Parser {
