@@ -8,8 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/server/api"
 	"gatehouse/server/config"
 	"gatehouse/server/oauth/oauthtest"
+	"gatehouse/storage/storagetest/must"
 )
 
 type claims = map[string]any
@@ -147,28 +149,35 @@ func TestLogoutKeys(t *testing.T) {
 	}
 }
 
+// logOut logs a person out at the provider.
+func (h *house) logOut(s *oauthtest.Server, id int64) {
+	h.Helper()
+	h.sendLogout(s.LogoutToken(func(c, _ claims) { c["sub"] = fmt.Sprint(id) })).want(http.StatusOK, "")
+}
+
+// tokenOf logs a person in by browser, and makes a token.
+func (h *house) tokenOf(s *oauthtest.Server, id int64) string {
+	h.Helper()
+	v := h.byCorp(s, &oauthtest.Account{ID: id, Emails: oauthtest.Verified(fmt.Sprintf("p%d@example.com", id))})
+	return h.ask("POST", "/api/token").cookie(v.cookies[h.cookieName()]).send().newToken().Secret
+}
+
 // TestLogoutSuspends: tokens stop until the next login, except for those of too many
 // people.
 func TestLogoutSuspends(t *testing.T) {
 	h, s, v := logoutHouse(t, func(c *config.OAuth) { c.LogoutSuspends = true })
 	token := h.ask("POST", "/api/token").cookie(v.cookies[h.cookieName()]).send().newToken().Secret
-	logOut := func(n int64) {
-		t.Helper()
-		h.sendLogout(s.LogoutToken(func(c, _ claims) { c["sub"] = fmt.Sprint(n) })).want(http.StatusOK, "")
-	}
-	logOut(17)
+	h.logOut(s, 17)
 	h.ask("GET", "/api/token").token(token).send().want(http.StatusUnauthorized)
 	h.byCorp(s, ada())
 	h.alive(token)
 
 	var tokens []string
 	for n := range 6 {
-		a := &oauthtest.Account{ID: int64(20 + n), Emails: oauthtest.Verified(fmt.Sprintf("p%d@example.com", n))}
-		v := h.byCorp(s, a)
-		tokens = append(tokens, h.ask("POST", "/api/token").cookie(v.cookies[h.cookieName()]).send().newToken().Secret)
+		tokens = append(tokens, h.tokenOf(s, int64(20+n)))
 	}
 	for n := range tokens {
-		logOut(int64(20 + n))
+		h.logOut(s, int64(20+n))
 	}
 	stopped := 0
 	for _, one := range tokens {
@@ -179,5 +188,97 @@ func TestLogoutSuspends(t *testing.T) {
 	held := h.held()
 	if stopped != 4 || len(held.Changes) != 2 { // with the first person, five
 		t.Errorf("%d are stopped, and held: %+v", stopped, held)
+	}
+}
+
+// TestLogoutOver: a logout no longer counts after its user has logged in or was enabled. It
+// is not made later, and does not count with the logouts of others.
+func TestLogoutOver(t *testing.T) {
+	h, s, _ := logoutHouse(t, func(c *config.OAuth) { c.LogoutSuspends = true })
+	const people = 7
+	tokens := make([]string, people)
+	for n := range tokens {
+		tokens[n] = h.tokenOf(s, int64(n))
+	}
+	enable := func(n int) { must.Do(t, h.admin.EnableUser(t.Context(), fmt.Sprintf("p%d@example.com", n))) }
+	for name, back := range map[string]func(n int){
+		"a login":          func(n int) { h.tokenOf(s, int64(n)) },
+		"an administrator": enable,
+		"disabled": func(n int) {
+			must.Do(t, h.admin.DisableUser(t.Context(), fmt.Sprintf("p%d@example.com", n)))
+			h.logOut(s, int64(n))
+			enable(n)
+		},
+	} {
+		for n := range people - 1 {
+			h.clock.Pass(2 * time.Hour)
+			h.logOut(s, int64(n))
+			h.dead(tokens[n])
+			h.logOut(s, int64(n))
+			h.clock.Pass(time.Second)
+			back(n)
+			h.alive(tokens[n])
+		}
+		h.clock.Pass(2 * time.Hour)
+		h.logOut(s, people-1)
+		if held := h.held(); len(held.Changes) > 0 {
+			t.Errorf("%s: a single logout is held: %+v", name, held)
+		}
+		h.dead(tokens[people-1])
+		for _, token := range tokens[:people-1] {
+			h.alive(token)
+		}
+		h.tokenOf(s, people-1)
+	}
+	// So it is with those that are held.
+	h.clock.Pass(2 * time.Hour)
+	for n := range people {
+		h.logOut(s, int64(n))
+	}
+	if held := h.held(); len(held.Changes) != 2 {
+		t.Fatalf("held: %+v", held)
+	}
+	for n := range people {
+		h.clock.Pass(2 * time.Hour)
+		h.tokenOf(s, int64(n))
+	}
+	h.logOut(s, 0)
+	h.dead(tokens[0])
+	for _, token := range tokens[1:] {
+		h.alive(token)
+	}
+	if held := h.held(); len(held.Changes) > 0 {
+		t.Errorf("still held: %+v", held)
+	}
+}
+
+// TestLogoutReload: logouts that a server has taken count in the one that takes its place,
+// even if the request came before the reload and is served after it.
+func TestLogoutReload(t *testing.T) {
+	h, s, _ := logoutHouse(t, func(c *config.OAuth) { c.LogoutSuspends = true })
+	for n := range 8 {
+		h.tokenOf(s, int64(n))
+	}
+	for n := range 6 {
+		h.logOut(s, int64(n))
+	}
+	if held := h.held(); len(held.Changes) != 1 {
+		t.Fatalf("held: %+v", held)
+	}
+	cfg, now := h.cfg, h.web
+	cfg.Tokens.Reveal = !cfg.Tokens.Reveal
+	if !h.Reload(cfg) {
+		t.Fatal("not taken")
+	}
+	h.admin = api.InProcess(h.Latest().AdminHandler("tester"), func() error { return nil })
+	h.web = *h.Main() // of the server before
+	h.logOut(s, 6)
+	h.web = now
+	if held := h.held(); len(held.Changes) != 2 {
+		t.Errorf("held after the reload: %+v", held)
+	}
+	h.logOut(s, 7)
+	if held := h.held(); len(held.Changes) != 3 {
+		t.Errorf("held: %+v", held)
 	}
 }

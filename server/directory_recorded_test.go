@@ -33,7 +33,7 @@ func TestDirectoryChanged(t *testing.T) {
 			for _, token := range tokens {
 				h.alive(token)
 			}
-			if held := h.held(); len(held.Changes) != 2 || held.Asked != 2 {
+			if held := h.held(); len(held.Changes) != 2 || held.Asked != 2 || held.Why != "base_dn, id_attribute or urls have changed" {
 				t.Errorf("got %+v held, want both", held)
 			}
 			h.wantTold(storage.ActionOffboardHeld, "directory  of 2 asked about, because base_dn, id_attribute or urls have changed; `gatehouse user offboard` shows them")

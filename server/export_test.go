@@ -34,6 +34,9 @@ func (s *Server) Tokens() *tokens.Tokens           { return s.tokens }
 // Config returns the settings in force.
 func (s *Server) Config() *config.Config { return s.config() }
 
+// Latest returns the server that is in force.
+func (s *Server) Latest() *Server { return s.latest.Load() }
+
 // Listener returns what Listen has returned, also of a server that was reloaded.
 func (s *Server) Listener() *Listener { return s.latest.Load().ports }
 

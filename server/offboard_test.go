@@ -16,6 +16,7 @@ import (
 	"gatehouse/server/api"
 	"gatehouse/server/config"
 	"gatehouse/server/directory"
+	"gatehouse/server/oauth/oauthtest"
 	"gatehouse/storage"
 	"gatehouse/storage/storagetest/must"
 )
@@ -339,13 +340,13 @@ func TestBrake(t *testing.T) {
 	for _, token := range tokens[5:] {
 		h.alive(token)
 	}
-	h.wantTold(storage.ActionOffboardHeld, "directory  of 15 asked about; `gatehouse user offboard` shows them")
+	h.wantTold(storage.ActionOffboardHeld, "directory  of 15 asked about, because so many changes in a short time may be a mistake; `gatehouse user offboard` shows them")
 	if !strings.Contains(h.log.String(), "an off-boarding sweep is held") {
 		t.Error("the log does not tell")
 	}
 	held := h.held()
 	want := api.HeldChange{UID: "many10@example.org", Action: api.OffboardSuspend, Why: "disabled"}
-	if held.Asked != 15 || len(held.Changes) != 6 || !slices.Contains(held.Changes, want) {
+	if held.Asked != 15 || len(held.Changes) != 6 || !slices.Contains(held.Changes, want) || held.Why != "so many changes in a short time may be a mistake" {
 		t.Errorf("got %+v", held)
 	}
 
@@ -424,6 +425,45 @@ func TestBrakeReleased(t *testing.T) {
 		} else {
 			h.alive(token)
 		}
+	}
+}
+
+// What can't be confirmed does not keep the rest from it.
+func TestConfirmGoesOn(t *testing.T) {
+	s, corp := ldaptest.Start(t, ldaptest.WithPeople(6)), oauthtest.New(t, "oidc")
+	h := newHouse(t, public, withDirectory(s), withProvider(corp, "corp", func(c *config.OAuth) { c.LogoutSuspends = true }))
+	t.Cleanup(func() { h.Directory().Close() })
+	corp.Now = h.clock.Now
+	tokens := h.crowd(s, 6)
+	for _, dn := range many(0, 6) {
+		s.Modify(dn, "pwdAccountLockedTime", "000001010000Z")
+	}
+	h.sweep(1)
+	for n := range 6 {
+		tokens = append(tokens, h.tokenOf(corp, int64(n)))
+	}
+	for n := range 6 {
+		h.logOut(corp, int64(n))
+	}
+	held := h.held()
+	if len(held.Changes) != 7 || strings.Contains(held.Why, ", and because") {
+		t.Fatalf("got %+v, want six of the directory and one of the provider", held)
+	}
+	s.Stop()
+	if err := h.admin.ConfirmOffboard(t.Context()); err == nil {
+		t.Error("confirmed without the directory")
+	}
+	for _, token := range tokens[:6] {
+		h.alive(token)
+	}
+	h.dead(tokens[11])
+	if held := h.held(); len(held.Changes) != 6 {
+		t.Errorf("got %+v, want six of the directory", held)
+	}
+	s.Start()
+	must.Do(t, h.admin.ConfirmOffboard(t.Context()))
+	for _, token := range tokens {
+		h.dead(token)
 	}
 }
 

@@ -512,8 +512,14 @@ func TestSCIMBrake(t *testing.T) {
 		h.alive(tokens[6])
 	}
 	h.alive(tokens[7])
-	if held := h.held(); len(held.Changes) != 3 { // two to stop, and one to bring back
+	if held := h.held(); len(held.Changes) != 3 || held.Why != "earlier changes wait for a confirmation" { // two to stop, and one to bring back
 		t.Fatalf("got %+v", held)
+	}
+	if !h.Reload(h.cfg) {
+		t.Fatal("not taken")
+	}
+	if n := h.Latest().SCIM().Sweeps()[0].Holding(); n != 3 {
+		t.Errorf("after a reload, %d are held, want 3", n)
 	}
 	must.Do(t, h.admin.ConfirmOffboard(t.Context()))
 	h.alive(tokens[0])

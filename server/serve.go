@@ -309,8 +309,7 @@ func (s *Server) whileInForce(ctx context.Context, run func(ctx context.Context,
 	}
 }
 
-// sweepPeople sweeps the users of the directory. No sweep for the server before is
-// running any more.
+// sweepPeople sweeps the users of the directory. The server before starts no more sweeps.
 func sweepPeople(ctx context.Context, before, now *Server) {
 	if now.directory == nil {
 		return

@@ -29,9 +29,10 @@
 //
 // When a directory user is suspended:
 //
-//	directory          Sweeps.Run sweeps at the start and every [ldap] recheck (5 minutes by
-//	                   default; off: never). It asks about the users who hold live tokens or
-//	                   logged in within the last 7 days (storage.SessionLife)
+//	sweepPeople        serve.go: calls Sweeps.Run, and again after each reload
+//	directory          Sweeps.Run sweeps at once and every [ldap] recheck (5 minutes by default;
+//	                   off: never). It asks about the users who hold live tokens, who logged in
+//	                   within the last 7 days (storage.SessionLife), or who have a password here
 //	ldap               Directory.Lookup returns the verdicts; standing.go reads what the entry
 //	                   says, and Reason.Suspends tells which reasons stop tokens
 //	directory          compare (change.go) turns a verdict into a change; brake holds the
@@ -264,7 +265,7 @@ func (s *Server) buildParts() (err error) {
 	}
 	s.admin = admin.New(s.store, admin.Host{
 		Log: s.log, Now: s.now, Config: s.config, Hasher: s.hasher, Throttle: s.throttle,
-		People: s.directory, Idle: s.idle, Providers: s.oauth, Recheck: s.recheck, Sweeps: s.sweeps(), Notices: s.notices, Figures: s.figures, Revoked: s.revoked,
+		People: s.directory, Idle: s.idle, Providers: s.oauth, Recheck: s.recheck, Sweeps: s.sweeps, Notices: s.notices, Figures: s.figures, Revoked: s.revoked,
 	})
 	return nil
 }

@@ -59,7 +59,7 @@ type Host struct {
 	Idle      *directory.Idle
 	Providers map[string]*oauth.Provider // by name
 	Recheck   *recheck.All
-	Sweeps    []*directory.Sweeps // of the directory and the providers
+	Sweeps    func() []*directory.Sweeps // of the directory and the providers
 	Notices   *notify.Notifier
 	Figures   func() api.Status // what only the server knows: version, start, activity, certificate
 	Revoked   func(tokens int)  // counts, for the metrics

@@ -2,7 +2,10 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"slices"
+	"strings"
 
 	"gatehouse/server/api"
 	"gatehouse/server/directory"
@@ -14,11 +17,16 @@ import (
 // held serves GET /admin/offboard: what waits for an administrator to confirm it.
 func (a *Admin) held(w http.ResponseWriter, _ *route.Request) error {
 	v := api.HeldSweep{Changes: []api.HeldChange{}}
-	for _, sweeps := range a.Sweeps {
+	var reasons []string
+	for _, sweeps := range a.Sweeps() {
 		held := sweeps.Held()
 		v.Asked += held.Asked
 		v.Changes = append(v.Changes, held.Changes...)
+		if held.Why != "" && !slices.Contains(reasons, held.Why) {
+			reasons = append(reasons, held.Why)
+		}
 	}
+	v.Why = strings.Join(reasons, ", and because ")
 	v.Clock, v.Acts = a.clockDoubt(), a.heldActs()
 	return reply.OK(w, v, nil)
 }
@@ -28,7 +36,7 @@ func (a *Admin) confirm(w http.ResponseWriter, r *route.Request) error {
 }
 
 // confirmHeld does what is held. It confirms the clock first: what is held because of the
-// clock can't be done before that.
+// clock can't be done before that. If a part can't be done, it goes on with the others.
 func (a *Admin) confirmHeld(ctx context.Context, by storage.Actor) error {
 	people, doubt := a.holding(), a.clockDoubt() != ""
 	if people == 0 && !doubt && len(a.heldActs()) == 0 {
@@ -37,26 +45,23 @@ func (a *Admin) confirmHeld(ctx context.Context, by storage.Actor) error {
 	if doubt {
 		a.store.ConfirmTime(by)
 	}
-	if err := a.store.DropHeldEvents(by); err != nil {
-		return err
+	failed := []error{a.store.DropHeldEvents(by), a.Idle.Confirm(by)}
+	for _, sweeps := range a.Sweeps() {
+		failed = append(failed, sweeps.Confirm(ctx, by))
 	}
-	if err := a.Idle.Confirm(by); err != nil {
-		return err
+	failed = slices.DeleteFunc(failed, func(err error) bool {
+		return err == nil || errors.Is(err, directory.ErrNothingHeld) // or no longer
+	})
+	err := errors.Join(failed...)
+	if len(failed) > 1 { // the reply tells only of one
+		a.Log.Warn("not all that was confirmed could be done", "error", err)
 	}
-	for _, sweeps := range a.Sweeps {
-		if sweeps.Holding() == 0 {
-			continue
-		}
-		if err := sweeps.Confirm(ctx, by); err != nil {
-			return err
-		}
-	}
-	return nil
+	return err
 }
 
 // holding returns how many changes of people are held.
 func (a *Admin) holding() (n int) {
-	for _, sweeps := range a.Sweeps {
+	for _, sweeps := range a.Sweeps() {
 		n += sweeps.Holding()
 	}
 	return n

@@ -12,6 +12,7 @@ const (
 type HeldSweep struct {
 	Asked   int          `json:"asked"` // how many users the held sweeps were about
 	Changes []HeldChange `json:"changes"`
+	Why     string       `json:"why"`   // why the changes are held; it follows "because"
 	Clock   string       `json:"clock"` // why the clock is in doubt; empty: it is not
 	Acts    []HeldAct    `json:"acts"`
 }

@@ -11,7 +11,7 @@
 //	  Admit        the person becomes a user, or is found to be one
 //
 // A sweep ([Sweeps.Run], for LDAP as often as ldap.recheck says) asks about all holders of
-// live tokens, and those who logged in lately:
+// live tokens, those who logged in lately, and those who have a password here:
 //
 //	ask        a verdict for each subject: active, stopped, missing or unknown
 //	  compare  what would bring each user in step; unknown changes nothing
@@ -29,6 +29,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 
 	"gatehouse/ldap"
 	"gatehouse/server/config"
@@ -79,7 +80,7 @@ func Open(cfg config.LDAP, needs Needs) (*People, error) {
 	p := &People{
 		LDAP: d, cfg: cfg, needs: needs,
 		Sweeps: &Sweeps{
-			Source: storage.SourceLDAP, Actor: actor, Every: cfg.RecheckEvery(), Store: needs.Store, Log: needs.Log,
+			Source: storage.SourceLDAP, Actor: directoryActor, Every: cfg.RecheckEvery(), Store: needs.Store, Log: needs.Log,
 			recorded: newRecorded(needs.Store, cfg),
 			Doubt: lasting.State{Log: needs.Log, Level: slog.LevelWarn,
 				Begins: "the directory gives no answer about some users, who stay as they are",
@@ -93,23 +94,26 @@ func Open(cfg config.LDAP, needs Needs) (*People, error) {
 }
 
 // Inherit takes over the state of the sweeps of before, if that is the same directory
-// with other settings: who was missed, and what is held. Neither may sweep during the
-// call.
+// with other settings: who was missed, and what is held.
 func (p *People) Inherit(before *People) {
 	if before != nil && p.recorded.now.same(before.recorded.now) {
 		p.Sweeps.Inherit(before.Sweeps)
 	}
 }
 
-// Inherit takes over the state of the sweeps of before. Neither may sweep during the
-// call.
+// Inherit takes over the state of the sweeps of before. It waits for a confirmation that is
+// under way there: the request may have come before the reload.
 func (s *Sweeps) Inherit(before *Sweeps) {
+	before.sweeping.Lock()
+	defer before.sweeping.Unlock()
 	before.mu.Lock()
-	held, asked, swept := before.held, before.asked, before.swept
+	held, swept := before.held, before.swept
 	before.mu.Unlock()
+	s.sweeping.Lock()
+	defer s.sweeping.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.missed, s.held, s.asked, s.swept = before.missed, held, asked, swept
+	s.missed, s.held, s.swept = maps.Clone(before.missed), held, swept
 }
 
 // Close ends the connections to the directory.

@@ -38,7 +38,7 @@ type Idle struct {
 	state lasting.State
 }
 
-var policy = storage.Actor{Name: "revoke_idle_after"}
+var idleActor = storage.Actor{Name: "revoke_idle_after"}
 
 // NewIdle returns the sweep of a store. It asks for the setting each time, and tells
 // revoked how many tokens it has revoked.
@@ -123,7 +123,7 @@ func (h *Idle) find(after config.Lifetime) (f storage.TokenFilter, ids []storage
 }
 
 func (h *Idle) revoke(f storage.TokenFilter, ids []storage.ID) (int, error) {
-	n, err := h.store.RevokeMatching(policy, f, ids, nil)
+	n, err := h.store.RevokeMatching(idleActor, f, ids, nil)
 	h.revoked(n)
 	return n, err
 }
@@ -138,7 +138,7 @@ func (h *Idle) hold(ids []storage.ID, of int, why error) {
 	h.mu.Unlock()
 	h.state.Set(why, "idle", len(ids), "of", of)
 	if news {
-		h.store.Note(policy, storage.Event{
+		h.store.Note(idleActor, storage.Event{
 			Action: storage.ActionIdleHeld, Count: len(ids),
 			Detail: fmt.Sprintf("of %d tokens, held because %v; see `gatehouse user offboard`", of, why),
 		})
@@ -146,7 +146,8 @@ func (h *Idle) hold(ids []storage.ID, of int, why error) {
 }
 
 // Confirm revokes those of the held tokens that are still idle. The administrator has not
-// seen the others: they are left to the next sweep.
+// seen the others: they are left to the next sweep. Confirm returns ErrNothingHeld if no
+// tokens are held.
 func (h *Idle) Confirm(by storage.Actor) error {
 	h.sweeping.Lock()
 	defer h.sweeping.Unlock()
@@ -155,7 +156,7 @@ func (h *Idle) Confirm(by storage.Actor) error {
 	h.mu.Unlock()
 	after := h.after()
 	if len(agreed) == 0 || !after.Ends() {
-		return nil
+		return ErrNothingHeld
 	}
 	f, _, doubt, err := h.find(after)
 	switch {

@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"slices"
@@ -14,7 +15,7 @@ import (
 // recorded compares the settings of the directory with those that the store records: those
 // of the directory that the users' subjects are from. With another base_dn or id_attribute in
 // the configuration, or other servers, nobody may be found although nobody has left, and a
-// removal can't be undone.
+// removal can't be undone. A nil *recorded is that of a source without such settings.
 type recorded struct {
 	store *storage.Store
 	now   settings
@@ -37,29 +38,30 @@ func newRecorded(store *storage.Store, cfg config.LDAP) *recorded {
 }
 
 // moved reports whether the settings may be those of another directory than the recorded
-// ones. Adding or dropping a replica does not make another directory.
+// ones. Adding or dropping a replica does not make another directory. If nothing is recorded
+// yet, they are not.
 func (r *recorded) moved() (bool, error) {
+	if r == nil {
+		return false, nil
+	}
 	b, err := r.store.Expiring().Get(recordedName)
 	if err != nil {
 		return false, err
 	}
 	var before settings
 	if len(b) == 0 || json.Unmarshal(b, &before) != nil {
-		r.settle()
 		return false, nil
 	}
-	if !r.now.same(before) {
-		return true, nil
-	}
-	if !slices.Equal(r.now.URLs, before.URLs) {
-		r.settle()
-	}
-	return false, nil
+	return !r.now.same(before), nil
 }
 
 // settle records the settings in force as those of the users' directory.
 func (r *recorded) settle() {
-	if b, err := json.Marshal(r.now); err == nil {
+	if r == nil {
+		return
+	}
+	b, err := json.Marshal(r.now)
+	if before, _ := r.store.Expiring().Get(recordedName); err == nil && !bytes.Equal(b, before) {
 		r.store.Expiring().Put(recordedName, b, recordedKept)
 	}
 }

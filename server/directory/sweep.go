@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -63,12 +65,11 @@ type Sweeps struct {
 	missed   map[storage.UserID]bool // people not found by the last sweep that could tell
 
 	mu    sync.Mutex
-	held  []change  // none: nothing is held
-	asked int       // how many users the held sweep was about
+	held  held
 	swept time.Time // the end of the last sweep whose changes the store accepted
 }
 
-var actor = storage.Actor{Name: "directory"}
+var directoryActor = storage.Actor{Name: "directory"}
 
 // Run sweeps at once, and then as often as Every says, until the context ends. It returns
 // at once if that is never.
@@ -101,33 +102,12 @@ func (s *Sweeps) Sweep(ctx context.Context) error {
 	if ctx.Err() == nil {
 		s.Doubt.Set(found.doubt, "users", len(found.unknown), "asked", found.asked)
 	}
-	missing := map[storage.UserID]bool{}
-	for _, c := range found.changes {
-		missing[c.id] = c.gone
-	}
-	if s.missed == nil {
-		s.missed = map[storage.UserID]bool{}
-	}
-	// Somebody who is found has to be missed in two sweeps again, even when this one
-	// is held.
-	for id := range s.missed {
-		if !missing[id] && !found.unknown[id] {
-			delete(s.missed, id)
-		}
-	}
+	s.forgive(found)
 	changes, err := s.brake(found.changes, found.asked, found.doubt == nil)
 	if err != nil {
 		return err
 	}
-	var due []change
-	for _, c := range changes {
-		if missing[c.id] && !s.missed[c.id] {
-			s.missed[c.id] = true
-			continue
-		}
-		due = append(due, c)
-	}
-	if err := s.apply(due); err != nil {
+	if err := s.apply(s.afterMiss(changes)); err != nil {
 		return err
 	}
 	now, _ := s.Store.Now()
@@ -135,6 +115,34 @@ func (s *Sweeps) Sweep(ctx context.Context) error {
 	defer s.mu.Unlock()
 	s.swept = now
 	return nil
+}
+
+// forgive forgets the misses of those who are found: they have to be missed in two sweeps
+// again, even when this one is held.
+func (s *Sweeps) forgive(found findings) {
+	missing := map[storage.UserID]bool{}
+	for _, c := range found.changes {
+		if c.gone {
+			missing[c.id] = true
+		}
+	}
+	maps.DeleteFunc(s.missed, func(id storage.UserID, _ bool) bool { return !missing[id] && !found.unknown[id] })
+}
+
+// afterMiss returns the changes without those of people who are missed for the first time.
+// It notes their misses.
+func (s *Sweeps) afterMiss(changes []change) (due []change) {
+	if s.missed == nil {
+		s.missed = map[storage.UserID]bool{}
+	}
+	for _, c := range changes {
+		if c.gone && !s.missed[c.id] {
+			s.missed[c.id] = true
+			continue
+		}
+		due = append(due, c)
+	}
+	return due
 }
 
 // LastSweep returns when the last sweep ended that made or held all of its changes. It
@@ -150,7 +158,7 @@ func (s *Sweeps) LastSweep() time.Time {
 func (s *Sweeps) Confirm(ctx context.Context, by storage.Actor) error {
 	s.mu.Lock()
 	agreed := map[agreement]bool{}
-	for _, c := range s.held {
+	for _, c := range s.held.changes {
 		agreed[agreement{c.id, c.action}] = true
 	}
 	s.mu.Unlock()
@@ -163,7 +171,7 @@ func (s *Sweeps) Confirm(ctx context.Context, by storage.Actor) error {
 	if err != nil {
 		return err
 	}
-	var due, open []change
+	var due []change
 	all := found.doubt == nil // whether the removal of all missing people was agreed to
 	for _, c := range found.changes {
 		if agreed[agreement{c.id, c.action}] {
@@ -172,22 +180,18 @@ func (s *Sweeps) Confirm(ctx context.Context, by storage.Actor) error {
 			all = false
 		}
 	}
-	if all && s.recorded != nil {
+	if all {
 		s.recorded.settle()
 	}
 	s.mu.Lock()
-	for _, c := range s.held {
-		if found.unknown[c.id] {
-			open = append(open, c)
-		}
-	}
-	asked := s.asked
+	open := s.held
 	s.mu.Unlock()
-	s.set(open, asked)
-	if len(due) > 0 || len(open) == 0 {
+	open.changes = slices.DeleteFunc(slices.Clone(open.changes), func(c change) bool { return !found.unknown[c.id] })
+	s.set(open)
+	if len(due) > 0 || len(open.changes) == 0 {
 		s.Store.Note(by, storage.Event{Action: storage.ActionOffboardConfirm, Detail: "held changes confirmed", Count: len(due)})
 	}
-	if err := s.apply(due); err != nil || len(open) == 0 {
+	if err := s.apply(due); err != nil || len(open.changes) == 0 {
 		return err
 	}
 	return found.doubt // what is held for those who are unknown now stays held

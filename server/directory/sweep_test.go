@@ -1,12 +1,16 @@
 package directory
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
 
+	"gatehouse/ldap"
 	"gatehouse/ldap/ldaptest"
 	"gatehouse/server/api"
 	"gatehouse/server/config"
@@ -98,8 +102,8 @@ func TestServersChanged(t *testing.T) {
 		if moved, err := p.recorded.moved(); moved != c.moved || err != nil {
 			t.Errorf("%q: got %t, %v, want %t", c.urls, moved, err, c.moved)
 		}
+		sweep(t, p, 1) // finds both
 	}
-	sweep(t, p, 1) // finds both
 	if moved, err := p.recorded.moved(); moved || err != nil {
 		t.Errorf("after all were found: got %t, %v", moved, err)
 	}
@@ -109,4 +113,66 @@ func TestServersChanged(t *testing.T) {
 		t.Errorf("bob: got %v, want %v", err, storage.ErrNoUser)
 	}
 	wantState(t, p, "alice@example.org", storage.UserActive)
+}
+
+// TestInherit: an administrator confirms what a server holds, and a reload puts another in
+// its place meanwhile. The other takes over what the confirmation leaves.
+func TestInherit(t *testing.T) {
+	store := must.Get(storage.Open(t.TempDir(), storage.Options{}))(t)
+	t.Cleanup(func() { store.Close() })
+	for n := range 8 {
+		who := storage.Identity{Source: "corp", Subject: fmt.Sprint(n)}
+		must.Get(store.LogIn(storage.Actor{}, storage.Login{Identity: who, Addresses: []string{fmt.Sprintf("p%d@example.com", n)}}))(t)
+	}
+	missing, asked, answer := 0, make(chan struct{}), make(chan struct{})
+	before, now := &Sweeps{Source: "corp", Store: store, Log: slog.New(slog.DiscardHandler)}, &Sweeps{}
+	before.States = func(_ context.Context, subjects []string) (map[string]ldap.State, error) {
+		asked <- struct{}{}
+		<-answer
+		states := map[string]ldap.State{}
+		for n, subject := range subjects {
+			states[subject] = ldap.State{Verdict: ldap.Active}
+			if n < missing {
+				states[subject] = ldap.State{Verdict: ldap.Missing}
+			}
+		}
+		return states, nil
+	}
+	var work sync.WaitGroup
+	begin := func(do func() error) {
+		work.Go(func() {
+			if err := do(); err != nil {
+				t.Error(err)
+			}
+		})
+		<-asked
+	}
+	for _, missing = range []int{1, 7} { // one is missed, and then too many
+		begin(func() error { return before.Sweep(t.Context()) })
+		answer <- struct{}{}
+		work.Wait()
+	}
+	if n := before.Holding(); n != 7 {
+		t.Fatalf("%d are held, want 7", n)
+	}
+	begin(func() error { return before.Confirm(t.Context(), storage.Actor{Name: "tester"}) })
+	inherited := make(chan struct{})
+	work.Go(func() {
+		now.Inherit(before)
+		close(inherited)
+	})
+	select {
+	case <-inherited:
+		t.Error("it does not wait for the confirmation")
+	case <-time.After(50 * time.Millisecond): // time enough for what takes no lock
+	}
+	answer <- struct{}{}
+	work.Wait()
+	if n := now.Holding(); n != 0 {
+		t.Errorf("%d are held that were confirmed", n)
+	}
+	before.missed[1<<60] = true
+	if len(now.missed) > 0 {
+		t.Errorf("both have the same misses: %v", now.missed)
+	}
 }

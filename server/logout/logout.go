@@ -11,9 +11,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"maps"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
 
@@ -46,15 +44,20 @@ type Logouts struct {
 	pushed map[string]*pushes // of the providers with logout_suspends
 }
 
-// pushes are the suspensions that one provider has asked for.
+// pushes are the suspensions that one provider has asked for. They are shared with the
+// servers before and after a reload.
 type pushes struct {
 	*directory.Sweeps
 	store *storage.Store
 
 	mu   sync.Mutex
-	open map[string]time.Time // subjects whose suspension is not made yet, and when it was asked for
-	made []time.Time          // those that were made within brakeWindow
+	open map[string]asked // by the subject; the suspensions that may not be made yet
+	made []time.Time      // those that were made within brakeWindow
 }
+
+// asked is what a user was like when the provider asked for the suspension: when the state
+// began, and the last login, in ms.
+type asked struct{ stateAt, lastLogin int64 }
 
 // brakeWindow is the time within which suspensions count together.
 const brakeWindow = time.Hour
@@ -66,7 +69,7 @@ func New(n Needs) *Logouts {
 		if !c.LogoutSuspends {
 			continue
 		}
-		p := &pushes{store: n.Store, open: map[string]time.Time{}}
+		p := &pushes{store: n.Store, open: map[string]asked{}}
 		p.Sweeps = &directory.Sweeps{
 			Source: name, Actor: actor(name), Store: n.Store, Log: n.Log, UntilLogin: true,
 			States: p.states, Each: p.each, Recent: p.recent, Doubt: lasting.State{Log: n.Log},
@@ -78,15 +81,13 @@ func New(n Needs) *Logouts {
 
 func actor(provider string) storage.Actor { return storage.Actor{Name: "provider " + provider} }
 
-// Inherit takes over what is held, from a server with other settings.
+// Inherit takes over the suspensions of a server with other settings. Both servers go on
+// with the same ones: requests to the other may still be under way.
 func (l *Logouts) Inherit(before *Logouts) {
 	l.once = before.once
-	for name, p := range l.pushed {
+	for name := range l.pushed {
 		if old := before.pushed[name]; old != nil && l.Providers[name].Client() == before.Providers[name].Client() {
-			old.mu.Lock()
-			p.open, p.made = maps.Clone(old.open), slices.Clone(old.made)
-			old.mu.Unlock()
-			p.Sweeps.Inherit(old.Sweeps)
+			l.pushed[name] = old
 		}
 	}
 }
@@ -208,46 +209,62 @@ func (l *Logouts) end(ctx context.Context, provider string, u storage.User) erro
 	if p == nil {
 		return nil
 	}
-	p.push(u.Subjects(provider))
+	p.push(u)
 	return p.Sweep(ctx)
 }
 
-func (p *pushes) push(subjects []string) {
-	now, _ := p.store.Now()
+func (p *pushes) push(u storage.User) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, s := range subjects {
-		p.open[s] = now
+	for _, s := range u.Subjects(p.Source) {
+		p.open[s] = asked{u.StateAt, u.LastLogin}
 	}
 }
 
-// states returns the verdicts that logouts have asked for, as long as the suspensions are
-// not made.
+// due reports whether a subject's suspension was asked for, and its user is active and has
+// neither logged in nor been in another state since. due forgets a suspension that can't
+// become due again: it would stop a user whom an administrator has enabled since.
+func (p *pushes) due(subject string) (bool, error) {
+	then, open := p.open[subject]
+	if !open {
+		return false, nil
+	}
+	u, err := p.store.UserByIdentity(storage.Identity{Source: p.Source, Subject: subject})
+	if err != nil && !errors.Is(err, storage.ErrNoUser) {
+		return false, err
+	}
+	if err != nil || u.State != storage.UserActive || (asked{u.StateAt, u.LastLogin}) != then {
+		delete(p.open, subject)
+		return false, nil
+	}
+	return true, nil
+}
+
+// states returns the verdicts that logouts have asked for, as long as they are due.
 func (p *pushes) states(_ context.Context, subjects []string) (map[string]ldap.State, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	states := make(map[string]ldap.State, len(subjects))
 	for _, s := range subjects {
 		states[s] = ldap.State{}
-		if _, open := p.open[s]; open {
+		if due, err := p.due(s); due || err != nil { // each reports the error
 			states[s] = ldap.State{Verdict: ldap.Stopped, Stop: ldap.Stop{Reason: "logged out at the provider"}}
 		}
 	}
 	return states, nil
 }
 
-// each makes a suspension, unless the person has logged in since.
+// each makes a suspension, if it is still due.
 func (p *pushes) each(subjects []string, do func() error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	u, err := p.store.UserByIdentity(storage.Identity{Source: p.Source, Subject: subjects[0]})
-	if err != nil {
-		return err
-	}
 	stillDue := false
 	for _, s := range subjects {
-		at, open := p.open[s]
-		stillDue = stillDue || open && u.LastLogin <= at.UnixMilli()
+		due, err := p.due(s)
+		if err != nil {
+			return err
+		}
+		stillDue = stillDue || due
 	}
 	if stillDue {
 		if err := do(); err != nil {

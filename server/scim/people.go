@@ -26,7 +26,8 @@ const (
 	brakeWindow = time.Hour
 )
 
-// people are the people of one provider.
+// people are the people of one provider. They are shared with the servers before and after
+// a reload.
 type people struct {
 	*directory.Sweeps
 	provider string
@@ -46,7 +47,7 @@ type looked struct {
 }
 
 // said records which users a provider has reported on by SCIM. The reports are in the
-// users' records. It is shared with the servers before and after a reload.
+// users' records.
 type said struct {
 	changing sync.Mutex // held while something said is kept, or takes effect
 

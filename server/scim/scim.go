@@ -55,11 +55,13 @@ func New(n Needs, settings map[string]config.OAuth) *SCIM {
 	return s
 }
 
-// Inherit takes over what the providers said to a server with other settings.
+// Inherit takes over the people of a server with other settings: what their providers said,
+// and what is held. Both servers go on with the same ones: requests to the other may still
+// be under way.
 func (s *SCIM) Inherit(before *SCIM) {
-	for name, p := range s.people {
+	for name := range s.people {
 		if old := before.people[name]; old != nil {
-			p.said = old.said
+			s.people[name] = old
 		}
 	}
 }

@@ -37,6 +37,7 @@ type world struct {
 	breaks  bool     // a bulk revocation ends without saying so
 	runs    bool     // as a server, not as the store alone
 	role    api.Role // of whoever asks; empty: admin
+	held    api.HeldSweep
 }
 
 func newWorld() *world {
@@ -64,7 +65,7 @@ func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	case r.URL.Path == "/admin/who":
 		enc.Encode(api.Who{Actor: "tester", Role: cmp.Or(w.role, api.Admin)})
 	case r.URL.Path == "/admin/offboard":
-		enc.Encode(api.HeldSweep{})
+		enc.Encode(w.held)
 	case r.URL.Path == "/admin/users" && r.Method == http.MethodGet:
 		for _, u := range w.users {
 			enc.Encode(map[string]any{"row": u})
@@ -570,5 +571,19 @@ func TestRefusedListings(t *testing.T) {
 		if got.out != "" || got.err != "gatehouse: "+want+"\n" {
 			t.Errorf("%s: got %q and %q, want %q", line, got.out, got.err, want)
 		}
+	}
+}
+
+// TestHeld: what is held says why. A few removals may be held, too.
+func TestHeld(t *testing.T) {
+	w := newWorld()
+	w.runs = true
+	w.held = api.HeldSweep{Asked: 40, Why: "base_dn, id_attribute or urls have changed", Changes: []api.HeldChange{{UID: "alice@example.com", Action: api.OffboardRemove, Why: "no longer in the directory"}}}
+	got := run(w, "", nil, "user", "offboard")
+	if want := "about 1 of the 40 users. It is held because base_dn, id_attribute or urls have changed."; !strings.Contains(got.err, want) {
+		t.Errorf("got %q, want %q", got.err, want)
+	}
+	if !strings.Contains(got.out, "alice@example.com") || got.status != 0 {
+		t.Errorf("got %+v", got)
 	}
 }

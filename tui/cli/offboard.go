@@ -61,7 +61,7 @@ func (env Env) heldSweep(w io.Writer, held api.HeldSweep) error {
 	if err := heldActs(w, held.Acts); err != nil || len(held.Changes) == 0 {
 		return err
 	}
-	env.say("The directory or a provider says this about %d of the %d users. That is too many to act on without your confirmation.", len(held.Changes), held.Asked)
+	env.say("The directory or a provider says this about %d of the %d users. It is held because %s.", len(held.Changes), held.Asked, held.Why)
 	t := text.NewTable(w, "USER", "WOULD", "WHY")
 	for _, h := range held.Changes {
 		t.Row(h.UID, h.Action, dash(h.Why))
