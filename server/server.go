@@ -205,6 +205,7 @@ func (s *Server) build(before *Server) (err error) {
 	}
 	if before != nil {
 		s.logins.Inherit(before.logins)
+		s.recheck.Inherit(before.recheck)
 		s.logouts.Inherit(before.logouts)
 		s.scim.Inherit(before.scim)
 		s.admin.Inherit(before.admin)

@@ -43,8 +43,9 @@ type People struct {
 	log      *slog.Logger
 
 	// taking is held while a login or a verdict takes effect, so that a verdict from
-	// before a login does not suspend the person after it.
-	taking sync.Mutex
+	// before a login does not suspend the person after it. It is shared with the servers
+	// before and after a reload.
+	taking *sync.Mutex
 	rests  map[string]stamp // the grant that the last verdict on a subject is based on
 
 	mu         sync.Mutex
@@ -77,7 +78,7 @@ func New(cfg map[string]config.OAuth, providers map[string]*oauth.Provider, stor
 			continue
 		}
 		log := log.With("provider", name)
-		one := &People{provider: p, grace: c.Grace(), store: store, log: log, rests: map[string]stamp{}}
+		one := &People{provider: p, grace: c.Grace(), store: store, log: log, taking: new(sync.Mutex), rests: map[string]stamp{}}
 		one.Sweeps = &directory.Sweeps{
 			Source: name, Actor: storage.Actor{Name: "provider " + name}, Every: c.RecheckEvery(), Store: store, Log: log,
 			States: one.States, Each: one.each,
@@ -88,6 +89,16 @@ func New(cfg map[string]config.OAuth, providers map[string]*oauth.Provider, stor
 		all.People[name] = one
 	}
 	return all
+}
+
+// Inherit shares what logins lock with a server with other settings: some may still be
+// under way there.
+func (all *All) Inherit(before *All) {
+	for name, p := range all.People {
+		if old := before.People[name]; old != nil {
+			p.taking = old.taking
+		}
+	}
 }
 
 // Run sweeps until the context ends. It first deletes the grants of providers that are no

@@ -399,6 +399,36 @@ func TestLoginMeanwhile(t *testing.T) {
 	})
 }
 
+// TestLoginBeforeReload: so it is if the server that takes the login is no longer in force.
+func TestLoginBeforeReload(t *testing.T) {
+	w := newTown(t, "oidc")
+	a := person(0)
+	w.logIn(a)
+	again, before := w.claims(a), w.all
+	w.restart()
+	w.all.Inherit(before)
+	admitted, swept, taken := make(chan struct{}), make(chan struct{}), make(chan error)
+	w.on(func(rw http.ResponseWriter, r *http.Request) {
+		go func() {
+			_, err := before.Admit(w.provider, again, func() (storage.User, error) {
+				close(admitted)
+				select { // what a sweep can do meanwhile, it does
+				case <-swept:
+				case <-time.After(100 * time.Millisecond):
+				}
+				return w.store.User(uid(0))
+			})
+			taken <- err
+		}()
+		<-admitted
+		says(400, `{"error":"invalid_grant"}`)(rw, r)
+	})
+	w.sweep()
+	close(swept)
+	must.Do(t, <-taken)
+	w.want(0, storage.UserActive)
+}
+
 // TestGiteaSpent: what another login of the person has used up says nothing.
 func TestGiteaSpent(t *testing.T) {
 	w := newTown(t, "gitea")
