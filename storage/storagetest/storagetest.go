@@ -1,7 +1,6 @@
 // Package storagetest has what tests of a store, and of packages that use one,
 // have in common: a clock that they move, and a log that they read. It imports
-// no other package of Gatehouse, so that the tests in package storage can use
-// it too.
+// no other package of Gatehouse, so that the tests of every package can use it.
 package storagetest
 
 import (
