@@ -154,7 +154,7 @@ func (s *Server) admit(r *route.Request, rt route.Route) (err error) {
 	if r.Caller, err = s.authenticate(r, rt.Who); err != nil {
 		return err
 	}
-	if rt.Not != "" && r.Role == rt.Not {
+	if rt.Except != "" && r.Role == rt.Except {
 		rt.Role = api.Admin
 	}
 	if !r.Role.Covers(rt.Role) {

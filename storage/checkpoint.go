@@ -70,7 +70,7 @@ func (c *checkpoints) start(ctx context.Context) {
 	if c.busy.Swap(true) {
 		return
 	}
-	s.stop.closed.Go(func() {
+	s.stop.running.Go(func() {
 		defer c.busy.Store(false)
 		c.makeIfDue(ctx)
 	})

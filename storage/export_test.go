@@ -37,9 +37,9 @@ func Hold(ctx context.Context, dir string, opts Options) (s *Store, let func(), 
 		return nil, nil, err
 	}
 	s.start()
-	s.stop.closed.Add(1) // for the rest of the opening
+	s.stop.running.Add(1) // for the rest of the opening
 	return s, func() {
-		defer s.stop.closed.Done()
+		defer s.stop.running.Done()
 		s.opening.Run()
 	}, s.opening.File.LoadAll(s.stillOpen)
 }

@@ -38,10 +38,10 @@ func openStore(ctx context.Context, dir string, opts Options, check func(end jou
 	}
 	if s.opening.Early {
 		s.start()
-		s.stop.closed.Go(s.opening.Run)
+		s.stop.running.Go(s.opening.Run)
 		return s, nil
 	}
-	s.stop.closed.Go(s.opening.Run)
+	s.stop.running.Go(s.opening.Run)
 	<-s.opening.Opened()
 	if err := s.opening.Err(); err != nil {
 		if errors.Is(err, ErrClosed) && ctx.Err() != nil {
@@ -138,9 +138,9 @@ func (s *Store) start() {
 	s.verifier = newVerifier(s)
 	s.initUnlogged()
 	s.initNotices()
-	s.stop.closed.Go(s.surplus.Run)
-	s.stop.closed.Go(s.write)
-	s.stop.closed.Go(s.upkeep.run)
+	s.stop.running.Go(s.surplus.Run)
+	s.stop.running.Go(s.write)
+	s.stop.running.Go(s.upkeep.run)
 }
 
 // resume gives the views what the last stop has left of them, if nothing has changed since.
@@ -177,7 +177,10 @@ func (s *Store) opened(err error) {
 		if o.KeptOld != "" {
 			s.Note(Actor{Name: "keys"}, Event{Action: ActionKeyKept, Detail: "the store was opened with the old key"})
 		}
-		s.stop.closed.Go(s.upkeep.recoverUses)
+		s.stop.running.Go(func() {
+			s.upkeep.recoverUses()
+			s.upkeep.runViews()
+		})
 	case o.Early:
 		s.uses.Recover(ErrClosed) // nobody waits for them
 	}

@@ -63,14 +63,14 @@ const (
 
 // stopping closes the store, and keeps track of how far that has come.
 type stopping struct {
-	s      *Store
-	lock   *disk.DirLock  // of the directory
-	quit   func()         // closes s.closing
-	closed sync.WaitGroup // waits for the writer, the upkeep and the opening to end
-	once   sync.Once
-	within time.Duration // how long it may take to bring uses into the index
-	end    time.Time     // the deadline for the index; zero: this is not a stop
-	step   atomic.Pointer[string]
+	s       *Store
+	lock    *disk.DirLock  // of the directory
+	quit    func()         // closes s.closing
+	running sync.WaitGroup // waits for the writer, the upkeep and the opening to end
+	once    sync.Once
+	within  time.Duration // how long it may take to bring uses into the index
+	end     time.Time     // the deadline for the index; zero: this is not a stop
+	step    atomic.Pointer[string]
 }
 
 func (c *stopping) to(step string) { c.step.Store(&step) }
@@ -87,7 +87,7 @@ func (c *stopping) closeAll() error {
 	c.to("finish the changes under way")
 	c.quit()
 	saveErr := s.uses.SaveAll() // the index may still be opening, and a second signal may come
-	c.closed.Wait()
+	c.running.Wait()
 	if err := s.opening.Err(); err != nil {
 		if errors.Is(err, ErrClosed) {
 			err = nil // the expected reason
@@ -214,6 +214,6 @@ func (c *stopping) indexEnd() time.Time {
 // abandon closes a store that can't be opened.
 func (c *stopping) abandon() error {
 	c.quit()
-	c.closed.Wait()
+	c.running.Wait()
 	return c.release()
 }

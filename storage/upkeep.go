@@ -50,9 +50,9 @@ func (u *upkeep) stop() {
 	u.sessions.Stop()
 }
 
-// unsaved takes the outcome of saving a slice of the uses. The problem is over when the
+// noteSaved takes the outcome of saving a slice of the uses. The problem is over when the
 // slice that failed last is saved: other slices may have nothing to save.
-func (u *upkeep) unsaved(slice int, err error) {
+func (u *upkeep) noteSaved(slice int, err error) {
 	switch {
 	case err != nil:
 		u.slice = slice
@@ -97,7 +97,7 @@ func (u *upkeep) tick(ctx context.Context, slice int) {
 		return // the uses stay in memory
 	}
 	if !s.IsOpen() {
-		u.unsaved(slice, s.uses.Save(slice))
+		u.noteSaved(slice, s.uses.Save(slice))
 		return
 	}
 	s.space.KeepBallast() // it may have been dropped
@@ -117,7 +117,7 @@ func (u *upkeep) tick(ctx context.Context, slice int) {
 	if slice == 0 {
 		err = errors.Join(err, s.unlogged.expiring.Save())
 	}
-	u.unsaved(slice, err)
+	u.noteSaved(slice, err)
 	if slice == 0 {
 		s.checkpoints.start(ctx)
 	}
@@ -172,7 +172,7 @@ func newUses(s *Store) *uses.Flusher {
 func (s *Store) Counted() <-chan struct{} { return s.uses.Counted() }
 
 // recoverUses brings the uses that their log had at the start into the index. That is the
-// last step of the start. Then the views read and keep what queries ask for.
+// last step of the start.
 func (u *upkeep) recoverUses() {
 	s := u.s
 	err := s.uses.Recover(nil)
@@ -182,7 +182,11 @@ func (u *upkeep) recoverUses() {
 	if errors.Is(err, ErrDamaged) && !s.index.Damaged() {
 		s.index.NoteDamage(err)
 	}
-	start := time.Now()
+}
+
+// runViews reads what queries ask for, and keeps it up to date until the store closes.
+func (u *upkeep) runViews() {
+	s, start := u.s, time.Now()
 	s.views.Run(s.opts.Early, func() {
 		if s.facts != nil {
 			s.facts.Close() // frees the space of the removed file

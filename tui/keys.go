@@ -22,7 +22,10 @@ type binding struct {
 	short   string // for the bottom line; empty: only in the help
 	help    string
 	on      place
-	aims    bool     // is about the row under the cursor, which must be there
+	aims    bool     // is about the row under the cursor, which must be there, except:
+	marked  bool     // the marked rows, if there are any
+	all     bool     // all that match
+	ofUser  bool     // the user of the screen, where there is one
 	changes bool     // not with --read-only
 	least   api.Role // what changes needs; empty: operator
 	writes  bool     // a file on this host: neither with --read-only
@@ -74,7 +77,7 @@ func (m *model) twinOf(b binding) string {
 		if twin := r.twin(); twin != "" && (b.twin == "" || strings.Contains(twin, " --")) { // else an example says more
 			return strings.TrimSuffix(twin+" "+b.lists, " -")
 		}
-	case b.has("R") && b.on&ofTokens != 0 && r.markedWhole():
+	case b.marked && b.on&ofTokens != 0 && r.markedWhole():
 		if flags, ok := r.flags(); ok {
 			return "gatehouse token revoke" + flags
 		}
@@ -84,14 +87,11 @@ func (m *model) twinOf(b binding) string {
 
 func (b binding) has(name string) bool { return slices.Contains(b.keys, name) }
 
-// ofUser reports whether a binding is about the user of the screen, where there is one, and
-// not about a row.
-func (b binding) ofUser() bool { return slices.ContainsFunc([]string{"l", "U", "P"}, b.has) }
-
 // bindings returns the keys of all screens, the most wanted first.
-func bindings() []binding { return slices.Concat(changeKeys(), moveKeys(), tabKeys(), otherKeys()) }
+func bindings() []binding { return slices.Concat(rowKeys(), moveKeys(), tabKeys(), otherKeys()) }
 
-func changeKeys() []binding {
+// rowKeys are about the rows of a listing, and about what the cursor is on.
+func rowKeys() []binding {
 	return []binding{
 		{keys: []string{"enter"}, show: "enter", short: "open", help: "open what the cursor is on", on: ofUsers, aims: true, twin: "gatehouse user show UID", do: openRow},
 		{keys: []string{"enter"}, show: "enter", short: "open", help: "open what the cursor is on", on: ofTokens, aims: true, twin: "gatehouse token show ID", do: openRow},
@@ -114,17 +114,17 @@ func changeKeys() []binding {
 			do: func(m *model) tea.Cmd { return m.screen().(rows).toggle() }},
 		{keys: []string{"a"}, show: "a", help: "mark all rows on the screen; esc unmarks", on: onLists, aims: true,
 			do: func(m *model) tea.Cmd { m.screen().(rows).markShown(); return nil }},
-		{keys: []string{"R"}, show: "R", short: "revoke", help: "revoke all tokens of the marked users, or of the one under the cursor", on: ofUsers, aims: true, changes: true, twin: "gatehouse token revoke --user UID", do: revokeKey},
-		{keys: []string{"R"}, show: "R", short: "revoke", help: "revoke the marked tokens, or the one under the cursor; after A, all that match", on: ofTokens | onToken, aims: true, changes: true, twin: "gatehouse token revoke ID", do: revokeKey},
+		{keys: []string{"R"}, show: "R", short: "revoke", help: "revoke all tokens of the marked users, or of the one under the cursor", on: ofUsers, aims: true, marked: true, changes: true, twin: "gatehouse token revoke --user UID", do: revokeKey},
+		{keys: []string{"R"}, show: "R", short: "revoke", help: "revoke the marked tokens, or the one under the cursor; after A, all that match", on: ofTokens | onToken, aims: true, marked: true, changes: true, twin: "gatehouse token revoke ID", do: revokeKey},
 		{keys: []string{"u"}, show: "u", short: "user", help: "open the user", on: onTokens | onReview | onToken | ofEvents, aims: true, twin: "gatehouse user show UID", do: userKey},
 		{keys: []string{"shift+tab"}, show: "shift+tab", help: "the question before", on: onReview | onAccounts | onNetworks, lists: "-",
 			do: func(m *model) tea.Cmd { return m.screen().(*review).another(-1) }},
-		{keys: []string{"l"}, show: "l", short: "lock", help: "lock the user: tokens and sessions stop; or unlock", on: ofUsers | onUser, aims: true, changes: true, twin: "gatehouse user disable UID", do: disableKey},
-		{keys: []string{"U"}, show: "U", help: "lift the delay of the user's logins after bad passwords", on: ofUsers | onUser, aims: true, changes: true, twin: "gatehouse user unlock UID", do: liftDelayKey},
+		{keys: []string{"l"}, show: "l", short: "lock", help: "lock the user: tokens and sessions stop; or unlock", on: ofUsers | onUser, aims: true, ofUser: true, changes: true, twin: "gatehouse user disable UID", do: disableKey},
+		{keys: []string{"U"}, show: "U", help: "lift the delay of the user's logins after bad passwords", on: ofUsers | onUser, aims: true, ofUser: true, changes: true, twin: "gatehouse user unlock UID", do: liftDelayKey},
 		{keys: []string{"n"}, show: "n", short: "new", help: "make a local user, or a service account", on: onUsers, changes: true, twin: "gatehouse user add UID", do: newUserKey},
-		{keys: []string{"A"}, show: "A", short: "mark all", help: "mark all that match the screen and the filter", on: ofUsers, aims: true, twin: "gatehouse user list FILTER…", lists: "-", do: markAllKey},
-		{keys: []string{"A"}, show: "A", short: "mark all", help: "mark all that match the screen and the filter", on: ofTokens, aims: true, twin: "gatehouse token list FILTER…", lists: "-", do: markAllKey},
-		{keys: []string{"P"}, show: "P", help: "make a new password for the user", on: ofUsers | onUser, aims: true, changes: true, twin: "gatehouse user passwd UID", do: passwordKey},
+		{keys: []string{"A"}, show: "A", short: "mark all", help: "mark all that match the screen and the filter", on: ofUsers, aims: true, all: true, twin: "gatehouse user list FILTER…", lists: "-", do: markAllKey},
+		{keys: []string{"A"}, show: "A", short: "mark all", help: "mark all that match the screen and the filter", on: ofTokens, aims: true, all: true, twin: "gatehouse token list FILTER…", lists: "-", do: markAllKey},
+		{keys: []string{"P"}, show: "P", help: "make a new password for the user", on: ofUsers | onUser, aims: true, ofUser: true, changes: true, twin: "gatehouse user passwd UID", do: passwordKey},
 	}
 }
 

@@ -227,9 +227,9 @@ func (m *model) act(b binding) tea.Cmd {
 		m.say("The rows are still being loaded.")
 		return nil
 	}
-	if r, ok := m.screen().(rows); ok && b.aims && !b.has("A") && !(b.has("R") && r.marksSet() > 0) {
+	if r, ok := m.screen().(rows); ok && b.aims && !b.all && !(b.marked && r.marksSet() > 0) {
 		_, there := r.name()
-		if b.ofUser() {
+		if b.ofUser {
 			_, there = r.user()
 		}
 		if !there {
@@ -237,7 +237,7 @@ func (m *model) act(b binding) tea.Cmd {
 			return nil
 		}
 	}
-	if !b.has("R") {
+	if !b.marked {
 		m.refused = ""
 	}
 	return b.do(m)

@@ -183,7 +183,7 @@ func (m *machine) Does(key string) (aims, ok bool) {
 	p := m.screen().place()
 	for _, b := range m.keys {
 		if b.on&p != 0 && b.has(key) {
-			return b.aims && p&onRows != 0 && !(p == onUser && b.ofUser()), true
+			return b.aims && p&onRows != 0 && !(p == onUser && b.ofUser), true
 		}
 	}
 	return false, false

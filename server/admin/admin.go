@@ -120,7 +120,7 @@ func (a *Admin) Routes() []route.Route {
 		{Pattern: "GET /admin/events", Role: api.Auditor, Serve: a.events},
 		{Pattern: "GET /admin/events/history", Role: api.Auditor, Serve: a.history},
 		{Pattern: "GET /admin/events/verify", Role: api.Auditor, Serve: a.verify},
-		{Pattern: "GET /admin/key", Role: api.Auditor, Not: api.Operator, Serve: a.keys},
+		{Pattern: "GET /admin/key", Role: api.Auditor, Except: api.Operator, Serve: a.keys},
 		{Pattern: "POST /admin/key/rotate", Role: api.Admin, Serve: read(body.OptionalJSON, a.rotateKey)},
 		{Pattern: "POST /admin/notify/test", Role: api.Operator, Serve: read(body.OptionalJSON, a.testNotices)},
 		{Pattern: "GET /admin/backup", Role: api.Operator, Serve: a.backup},

@@ -15,7 +15,7 @@ func TestOperator(t *testing.T) {
 	}
 	for _, r := range new(Admin).Routes() {
 		word := says[r.Pattern]
-		refused := r.Role == api.Admin || r.Not == api.Operator
+		refused := r.Role == api.Admin || r.Except == api.Operator
 		if refused != (word != "") || !strings.Contains(api.Operator.May(), word) {
 			t.Errorf("%s: refused to an operator: %v, in %q: %q", r.Pattern, refused, api.Operator.May(), word)
 		}

@@ -3,9 +3,9 @@
 //	gatehouse demo --no-serve --users 20000 --tokens 1000000 --data /tmp/million
 //	go run ./server/gatebench -data /tmp/million
 //
-// It draws random tokens from the store, uses each once, so that none is in a network where it
-// has never been, which is an event in the audit log, starts `gatehouse serve` on it and, on
-// the same core, a net/http server with the same limits. The handler of that
+// It draws random tokens from the store, and uses each once: the first use in a new network
+// is an event in the audit log. Then it starts `gatehouse serve` on the store and, on the
+// same core, a net/http server with the same limits. The handler of that
 // server does no work: it sends the status, headers and body that the gate was
 // seen to send. Then wrk, on another core, asks the two in turn, in three ways:
 // with live tokens, with forged ones (everything is right except the keyed

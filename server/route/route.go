@@ -31,7 +31,7 @@ type Route struct {
 	Who     Credential // what a request must bring
 	Scope   string     // what a token with scopes must have: one of them, AnyScope or NoScope
 	Role    api.Role   // on the socket: the least role that may call it
-	Not     api.Role   // a role above that which still may not
+	Except  api.Role   // a role above that which still may not
 	GetOnly bool       // a GET that changes something: HEAD, which net/http would serve as well, gets 405
 	Fail    Failure    // how an error is shown
 	Class   Class      // in the metrics

@@ -6,9 +6,7 @@
 // those with the prefix from one shard. So queries are exact without a sorted copy to
 // maintain, and verification does no work for them. A walk over a million tokens takes 2 to
 // 4 ms, and a search by text up to 100 ms. Every 50 µs it lets others run, so that the
-// slowest of the verifications beside it take about as long as without it: 0.85, 1.03 and
-// 1.18 times as long at the 99th percentile, in three measurements when it did so every
-// thousand tokens, and 0.91, 0.96 and 1.06 times as it is now.
+// slowest of the verifications beside it take about as long as without it.
 //
 // Filters that ask for more than the table knows (see [Match]) need facts about each
 // token: when it was created and ends, its texts and limits, the addresses where it was

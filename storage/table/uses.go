@@ -301,7 +301,7 @@ func (t *Table) GiveBack(shard int, batch map[keys.ID]*record.UsageRecord) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	for id, d := range batch {
-		to := &record.Usage{}
+		var to *record.Usage
 		if _, _, ok := sh.find(id); ok {
 			to = sh.beyond(id)
 		} else {

@@ -36,8 +36,9 @@ import (
 // Journal is what the writer needs from the journal: it appends a batch, and learns when the batch
 // is durable.
 type Journal interface {
-	// Append returns nil when all of the batch is on the disk, and an error when none
-	// of it is. An essential batch may use the reserve.
+	// Append returns nil when all of the batch is on the disk. After journal.ErrFailed,
+	// nobody knows whether it is; after any other error it is not. An essential batch may
+	// use the reserve.
 	Append(need journal.Need, batch []journal.Entry) (last uint64, err error)
 	// End is the position of the last record that is durable.
 	End() journal.Position
