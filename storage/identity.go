@@ -97,8 +97,8 @@ func (t *tx) suspend(id UserID, of Suspension, why string) error {
 	return t.save(u)
 }
 
-// Resume ends a suspension by a source, unless it lasts until the next login. It returns
-// ErrNoUser for an unknown id.
+// Resume ends a suspension by a source, unless it lasts until the next login. The sessions
+// that Suspend ended stay ended. Resume returns ErrNoUser for an unknown id.
 func (s *Store) Resume(by Actor, id UserID, source string) error {
 	return s.change(by, func(t *tx) error {
 		u, err := t.User(id)
@@ -107,7 +107,6 @@ func (s *Store) Resume(by Actor, id UserID, source string) error {
 		}
 		t.Event(Event{Action: ActionUserResume, UID: u.UID, Owner: u.ID})
 		u.Become(UserActive, t.Now)
-		u.Epoch++
 		return t.save(u)
 	})
 }
