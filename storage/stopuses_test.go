@@ -237,7 +237,14 @@ func TestStopDuringABackup(t *testing.T) {
 	closed := make(chan error, 1)
 	go func() { closed <- s.Close() }()
 	<-s.Opening().Closing
-	go io.Copy(io.Discard, read)
+	go func() { // slowly, so that the backup is not over before it finds that the store closes
+		for {
+			if _, err := io.CopyN(io.Discard, read, 1<<10); err != nil {
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}()
 	if err := <-backup; !errors.Is(err, storage.ErrClosed) {
 		t.Errorf("got %v, want %v", err, storage.ErrClosed)
 	}
