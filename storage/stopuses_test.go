@@ -239,10 +239,10 @@ func TestStopDuringABackup(t *testing.T) {
 	<-s.Opening().Closing
 	go func() { // slowly, so that the backup is not over before it finds that the store closes
 		for {
-			if _, err := io.CopyN(io.Discard, read, 1<<10); err != nil {
+			if _, err := io.CopyN(io.Discard, read, 8<<10); err != nil {
 				return
 			}
-			time.Sleep(10 * time.Millisecond)
+			time.Sleep(time.Millisecond)
 		}
 	}()
 	if err := <-backup; !errors.Is(err, storage.ErrClosed) {
