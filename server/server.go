@@ -16,8 +16,8 @@
 //
 // Where X-Auth-Token becomes a user:
 //
-//	authenticate.go    authenticate, with route.TokenOf, which takes X-Auth-Token, Bearer and,
-//	                   at the gate, the password of Basic
+//	authenticate.go    authenticate, with route.TokenOf (route/sent.go), which takes
+//	                   X-Auth-Token, Bearer and, at the gate, the password of Basic
 //	storage            Store.Authenticate, by package verify: the part of the token that only
 //	                   the key can make, then the table of live tokens in memory, then the
 //	                   record of a token that is limited or rotated

@@ -16,7 +16,8 @@
 // round is run again.
 //
 // With -own, the gate is asked at an address of its own ([gate] listen), which has a
-// server of its own.
+// server of its own. Behind nginx and caddy, that is a unix socket, as the manual shows, and
+// the empty handler has one too.
 //
 // With -behind nginx (or haproxy, or caddy), wrk asks that proxy, which asks the gate or
 // the empty handler, as the manual shows, and answers by itself what may pass. The proxy is

@@ -20,7 +20,8 @@
 //	                 the index
 //	    compare      after a stop: checks the index against the counts in the journal
 //
-// Before Begin, the store takes the lock of its directory (storage/open.go).
+// The rest of storage.Open is in storage/open.go: it takes the lock of the directory before
+// Begin, and its accept, start and opened are what the store does at Accept, Start and Done.
 //
 // Table, index and checkpoint each name the position of the journal up to which they have all
 // records. Every start compares that position with the journal. A file with an older position
