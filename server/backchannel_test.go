@@ -250,6 +250,22 @@ func TestLogoutOver(t *testing.T) {
 	if held := h.held(); len(held.Changes) > 0 {
 		t.Errorf("still held: %+v", held)
 	}
+	h.clock.Pass(2 * time.Hour)
+	for n := range people {
+		h.tokenOf(s, int64(n))
+		h.logOut(s, int64(n))
+	}
+	if held := h.held(); len(held.Changes) != 2 {
+		t.Fatalf("held: %+v", held)
+	}
+	h.clock.Pass(time.Second)
+	for n := range people {
+		h.tokenOf(s, int64(n))
+	}
+	must.Do(t, h.admin.ConfirmOffboard(t.Context()))
+	if held := h.held(); len(held.Changes) > 0 {
+		t.Errorf("confirmed, and still held: %+v", held)
+	}
 }
 
 // TestLogoutReload: logouts that a server has taken count in the one that takes its place,

@@ -108,6 +108,18 @@ func TestDirectoryOutage(t *testing.T) {
 	s.Stop()
 	h.ldap("alice", "alice-secret").want(http.StatusServiceUnavailable)
 	h.Look()
+	// Nothing is known of other servers until they are asked.
+	elsewhere, other := h.cfg, *h.cfg.LDAP
+	other.URLs = []string{"ldaps://127.0.0.1:1"}
+	elsewhere.LDAP = &other
+	began := h.count("level=ERROR", "no server of the directory answers")
+	h.Reload(elsewhere)
+	wantEnds("with another server", 1)
+	h.ldap("alice", "alice-secret").want(http.StatusServiceUnavailable)
+	h.Look()
+	if n := h.count("level=ERROR", "no server of the directory answers"); n != began+1 {
+		t.Errorf("got %d lines that another server does not answer, want 1:\n%s", n-began, h.log)
+	}
 	without := h.cfg
 	without.LDAP = nil
 	h.Reload(without)

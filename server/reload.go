@@ -1,6 +1,7 @@
 package server
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -56,6 +57,9 @@ func (s *Server) replace(before *Server) error {
 		}
 	}
 	s.latest.Store(s)
+	if before.directory != nil && s.directory != nil && !slices.Equal(before.cfg.LDAP.URLs, s.cfg.LDAP.URLs) {
+		s.watch.directory.Drop() // nothing is known of the other servers
+	}
 	close(before.replaced)
 	settle()
 	s.changes.SetLimit(s.cfg.Limits.ChangesPerUser)

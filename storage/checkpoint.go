@@ -193,7 +193,7 @@ func (s *Store) AwaitUses(ctx context.Context) error {
 		case <-s.closing:
 			return ErrClosed
 		case <-time.After(20 * time.Millisecond):
-			if s.space.Short() != nil && disk.IsClosed(s.opening.Loaded()) {
+			if (s.space.Short() != nil || errors.Is(s.Writable(), ErrNoSpace)) && disk.IsClosed(s.opening.Loaded()) {
 				return nil
 			}
 		}

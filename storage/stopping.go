@@ -182,7 +182,7 @@ const closeWithin = 2 * time.Second
 func (c *stopping) flush() error {
 	s := c.s
 	if err := s.upkeep.save(); err != nil {
-		return fmt.Errorf("not all last uses were written: %w", err)
+		return fmt.Errorf("%w: %w", ErrUnsaved, err)
 	}
 	if !s.uses.Recovered() {
 		return nil

@@ -89,4 +89,7 @@ var (
 	ErrNoSpace     = disk.ErrNoSpace
 	ErrNoDirectory = disk.ErrNoDirectory
 	ErrClosed      = disk.ErrClosed
+	// ErrUnsaved is the error of Close if last uses or failed logins, which are not in the
+	// journal, could not be written.
+	ErrUnsaved = errors.New("not all last uses were written")
 )

@@ -47,6 +47,10 @@ func (a *Admin) confirmHeld(ctx context.Context, by storage.Actor) error {
 	}
 	failed := []error{a.store.DropHeldEvents(by), a.Idle.Confirm(by)}
 	for _, sweeps := range a.Sweeps() {
+		if ctx.Err() != nil {
+			failed = append(failed, ctx.Err()) // the administrator has gone away
+			break
+		}
 		failed = append(failed, sweeps.Confirm(ctx, by))
 	}
 	failed = slices.DeleteFunc(failed, func(err error) bool {

@@ -147,10 +147,10 @@ func (d Dir) offline(ctx context.Context, become func(dir string) error) (*api.C
 }
 
 // close closes the store. A full disk then is no failure of the command: the store is as a
-// kill would leave it, and nothing in it is lost.
+// kill would leave it, and nothing in it is lost, unless Close says so.
 func (d Dir) close(s *storage.Store) error {
 	err := s.Close()
-	if errors.Is(err, storage.ErrNoSpace) {
+	if errors.Is(err, storage.ErrNoSpace) && !errors.Is(err, storage.ErrUnsaved) {
 		fmt.Fprintf(d.Messages, "The disk of %s is full: make room there.\n", d.Path)
 		return nil
 	}

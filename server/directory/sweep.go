@@ -186,7 +186,9 @@ func (s *Sweeps) Confirm(ctx context.Context, by storage.Actor) error {
 	s.mu.Lock()
 	open := s.held
 	s.mu.Unlock()
-	open.changes = slices.DeleteFunc(slices.Clone(open.changes), func(c change) bool { return !found.unknown[c.id] })
+	open.changes = slices.DeleteFunc(slices.Clone(open.changes), func(c change) bool {
+		return found.doubt == nil || !found.unknown[c.id] // without doubt, the source no longer says it
+	})
 	s.set(open)
 	if len(due) > 0 || len(open.changes) == 0 {
 		s.Store.Note(by, storage.Event{Action: storage.ActionOffboardConfirm, Detail: "held changes confirmed", Count: len(due)})

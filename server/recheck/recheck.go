@@ -109,10 +109,12 @@ func (all *All) Run(ctx context.Context, before *All) {
 	logPruned(all.log, n, err)
 	var sweeps sync.WaitGroup
 	for name, p := range all.People {
-		if before != nil && before.People[name] != nil && before.People[name].provider.Client() == p.provider.Client() {
-			p.inherit(before.People[name])
-		}
-		sweeps.Go(func() { p.Run(ctx) })
+		sweeps.Go(func() {
+			if before != nil && before.People[name] != nil && before.People[name].provider.Client() == p.provider.Client() {
+				p.inherit(before.People[name]) // it may wait until a confirmation ends
+			}
+			p.Run(ctx)
+		})
 	}
 	sweeps.Wait()
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,7 +62,7 @@ func (env Env) heldSweep(w io.Writer, held api.HeldSweep) error {
 	if err := heldActs(w, held.Acts); err != nil || len(held.Changes) == 0 {
 		return err
 	}
-	env.say("The directory or a provider says this about %d of the %d users. It is held because %s.", len(held.Changes), held.Asked, held.Why)
+	env.say("The directory or a provider says this about %d of the %d users. It is held because %s.", len(held.Changes), held.Asked, cmp.Or(held.Why, "that is too many to act on")) // an older server sends no reason
 	t := text.NewTable(w, "USER", "WOULD", "WHY")
 	for _, h := range held.Changes {
 		t.Row(h.UID, h.Action, dash(h.Why))
