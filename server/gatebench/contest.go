@@ -68,7 +68,7 @@ func (b *bench) contest(ctx context.Context, g *gate, k kind, secrets []storage.
 	if err := os.WriteFile(file, []byte(lines), 0o600); err != nil {
 		return c, err
 	}
-	empty, err := b.startEmpty(ctx, a)
+	empty, err := b.startEmpty(ctx, a, b.socket("empty"))
 	if err != nil {
 		return c, err
 	}

@@ -36,7 +36,7 @@ func TestGatebench(t *testing.T) {
 	for _, c := range []struct {
 		own    bool
 		behind string
-	}{{}, {own: true}, {behind: "nginx", own: true}, {behind: "haproxy"}, {behind: "caddy"}} {
+	}{{}, {own: true}, {behind: "nginx", own: true}, {behind: "haproxy"}, {behind: "caddy", own: true}} {
 		t.Run(fmt.Sprintf("own %v behind %s", c.own, c.behind), func(t *testing.T) { testGatebench(t, c.own, c.behind) })
 	}
 }
@@ -63,7 +63,7 @@ func testGatebench(t *testing.T, own bool, behind string) {
 			t.Fatalf("%v: %v\n%s", line, err, out)
 		}
 	}
-	other := must.Get(b.startEmpty(t.Context(), answer{Status: 204}))(t)
+	other := must.Get(b.startEmpty(t.Context(), answer{Status: 204}, ""))(t)
 	defer other.kill()
 	must.Do(t, b.addPeer(other.url+"/auth X-Vault-Token: s.1"))
 	// If nothing was measured, a handler's cost may round to nothing.
@@ -213,7 +213,7 @@ func TestAddPeer(t *testing.T) {
 // TestListeners: a peer's processes are found by its port, and must run on the right core.
 func TestListeners(t *testing.T) {
 	b := &bench{server: 0}
-	there := must.Get(b.startEmpty(t.Context(), answer{Status: 204}))(t)
+	there := must.Get(b.startEmpty(t.Context(), answer{Status: 204}, ""))(t)
 	defer there.kill()
 	at := func(text string) ([]int, error) {
 		t.Helper()

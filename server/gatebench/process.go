@@ -153,9 +153,12 @@ func (b *bench) startGate(ctx context.Context, live storage.Secret) (*gate, erro
 	if b.behind != "" {
 		config = "trusted_proxies = [\"127.0.0.1/32\"]\n"
 	}
-	socket := b.socket("gate")
+	socket, listen := b.socket("gate"), "127.0.0.1:0"
+	if socket != "" {
+		listen = "unix:" + socket
+	}
 	if b.own {
-		config += fmt.Sprintf("[gate]\nlisten = %q\n", cmp.Or(socket, "127.0.0.1:0"))
+		config += fmt.Sprintf("[gate]\nlisten = %q\n", listen)
 	}
 	if config != "" {
 		file := filepath.Join(b.scratch, "config.toml")
@@ -168,7 +171,7 @@ func (b *bench) startGate(ctx context.Context, live storage.Secret) (*gate, erro
 	if err != nil {
 		return nil, err
 	}
-	p.socket = strings.TrimPrefix(socket, "unix:")
+	p.socket = socket
 	g := &gate{process: p}
 	err = await(ctx, func() (bool, error) {
 		a, err := record(p.client(), p.asks+verifyPath, tokenHeader+live.Reveal())
@@ -207,8 +210,9 @@ func (p *process) settle(ctx context.Context) error {
 	})
 }
 
-// startEmpty starts the server that sends that answer to everybody.
-func (b *bench) startEmpty(ctx context.Context, a answer) (*process, error) {
+// startEmpty starts the server that sends that answer to everybody, at a unix socket or, if
+// that is empty, at a TCP port.
+func (b *bench) startEmpty(ctx context.Context, a answer, socket string) (*process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -217,8 +221,7 @@ func (b *bench) startEmpty(ctx context.Context, a answer) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	socket := strings.TrimPrefix(b.socket("empty"), "unix:")
-	os.Remove(socket)
+	os.Remove(socket) // of the contest before
 	cmd := b.pinned(ctx, b.server, self, emptyMode, socket)
 	cmd.Stdin = bytes.NewReader(text)
 	p, err := start(cmd)
@@ -234,7 +237,7 @@ func (b *bench) socket(name string) string {
 	if !b.own || proxies[b.behind].socket == "" {
 		return ""
 	}
-	return "unix:" + filepath.Join(b.scratch, name+".sock")
+	return filepath.Join(b.scratch, name+".sock")
 }
 
 // await asks until ok returns true.
