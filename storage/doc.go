@@ -12,7 +12,7 @@
 // tokens. Below it are packages that do not know Store, and the types that join
 // them:
 //
-//	journal    the truth, and the audit log: whatever changes is appended here first
+//	journal    the truth, and the audit log: each change is appended here first
 //	table      projection 1: what verification reads, in memory
 //	index      projection 2: what listings and rare reads need, in Badger
 //	uses       how the last uses come from the table to the index

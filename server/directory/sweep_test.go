@@ -116,7 +116,7 @@ func TestServersChanged(t *testing.T) {
 }
 
 // TestInherit: an administrator confirms what a server holds, and a reload puts another in
-// its place meanwhile. The other takes over what the confirmation leaves.
+// its place during that time. The other takes over what the confirmation leaves.
 func TestInherit(t *testing.T) {
 	store := must.Get(storage.Open(t.TempDir(), storage.Options{}))(t)
 	t.Cleanup(func() { store.Close() })

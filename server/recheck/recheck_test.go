@@ -412,7 +412,7 @@ func TestLoginBeforeReload(t *testing.T) {
 		go func() {
 			_, err := before.Admit(w.provider, again, func() (storage.User, error) {
 				close(admitted)
-				select { // what a sweep can do meanwhile, it does
+				select { // a sweep does what it can while it waits
 				case <-swept:
 				case <-time.After(100 * time.Millisecond):
 				}

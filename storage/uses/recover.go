@@ -98,6 +98,10 @@ func (f *Flusher) recoverAll() error {
 
 var errClosing = errors.New("the store is closing")
 
+// recoverBatch is how many tokens are recovered between two pauses. A pause takes a millisecond
+// on an idle machine, so a smaller number makes recovery slower.
+const recoverBatch = 32
+
 func (f *Flusher) recoverSlice(slice int) error {
 	found := map[keys.ID]*recovered{}
 	err := f.Log.readOld(slice, func(number, run uint64, u use, from record.Origin) {
@@ -111,7 +115,7 @@ func (f *Flusher) recoverSlice(slice int) error {
 	if err != nil {
 		return err
 	}
-	for part := range slices.Chunk(slices.Collect(maps.Keys(found)), 32) {
+	for part := range slices.Chunk(slices.Collect(maps.Keys(found)), recoverBatch) {
 		for {
 			start := time.Now()
 			err := f.recoverSome(part, found)

@@ -36,7 +36,7 @@ type world struct {
 	changes int      // revocations that are refused, because other tokens match by then
 	breaks  bool     // a bulk revocation ends without saying so
 	runs    bool     // as a server, not as the store alone
-	role    api.Role // of whoever asks; empty: admin
+	role    api.Role // of the caller; empty: admin
 	held    api.HeldSweep
 }
 
