@@ -11,26 +11,27 @@ import (
 // about them: whether their tokens and sessions are valid, and their names. The
 // numbers are assigned again at each start.
 //
-// Owners are in the same memory as the table, except for the names: callers keep those
-// as strings, so the collector must know them.
+// They are in the same memory as the table.
 type Owners struct {
 	mu     sync.RWMutex
 	memory *memory
 	pages  []*ownerPage
-	n      int   // how many records are taken: the first ones
-	living int   // of these, not removed
-	index  index // numbers + 1
-	names  names
+	n      int               // how many records are taken: the first ones
+	living int               // of these, not removed
+	index  index             // numbers + 1
+	long   map[uint32]string // the names that do not fit into the records
 }
 
-func newOwners(m *memory) *Owners { return &Owners{memory: m} }
+func newOwners(m *memory) *Owners { return &Owners{memory: m, long: make(map[uint32]string)} }
 
-// ownerRecord is an owner without pointers.
+// ownerRecord is an owner without pointers, in one line of the processor's cache: a
+// verification waits for memory once to learn about a token's owner.
 type ownerRecord struct {
-	id    record.UserID
-	name  uint32 // its place in names
-	epoch uint32
-	state record.UserState
+	id     record.UserID
+	epoch  uint32
+	state  record.UserState
+	length uint8 // of the name
+	name   [50]byte
 }
 
 type ownerPage [pageSize / int(unsafe.Sizeof(ownerRecord{}))]ownerRecord
@@ -50,30 +51,13 @@ func (o *Owners) Set(v record.Owner) uint32 {
 	if v.State != record.UserRemoved {
 		o.living++
 	}
-	if !ok {
-		r.name = o.names.add(v.UID)
-	} else if o.names.at(r.name) != v.UID {
-		o.rename(r, v.UID)
+	r.epoch, r.state, r.length = v.Epoch, v.State, uint8(len(v.UID))
+	if copy(r.name[:], v.UID) == len(v.UID) {
+		delete(o.long, n)
+	} else {
+		o.long[n] = v.UID
 	}
-	r.epoch, r.state = v.Epoch, v.State
 	return n
-}
-
-// rename gives a user another name. Now and then it moves all names to new
-// blocks, because renaming may be frequent: a user with two names in two
-// sources is renamed at each login.
-func (o *Owners) rename(r *ownerRecord, uid string) {
-	o.names.drop(r.name)
-	r.name = o.names.add(uid)
-	if !o.names.wasteful() {
-		return
-	}
-	old := o.names
-	o.names = names{}
-	for n := range uint32(o.n) {
-		r := o.record(n)
-		r.name = o.names.add(old.at(r.name))
-	}
 }
 
 // add makes an empty record.
@@ -98,7 +82,13 @@ func (o *Owners) record(n uint32) *ownerRecord {
 
 func (o *Owners) owner(n uint32) record.Owner {
 	r := o.record(n)
-	return record.Owner{ID: r.id, Epoch: r.epoch, State: r.state, UID: o.names.at(r.name)}
+	v := record.Owner{ID: r.id, Epoch: r.epoch, State: r.state}
+	if int(r.length) <= len(r.name) {
+		v.UID = string(r.name[:r.length])
+	} else {
+		v.UID = o.long[n]
+	}
+	return v
 }
 
 func (o *Owners) At(n uint32) record.Owner {
@@ -128,17 +118,6 @@ func (o *Owners) Len() int {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	return o.n
-}
-
-// All returns a copy of all owners, by number.
-func (o *Owners) All() []record.Owner {
-	o.mu.RLock()
-	defer o.mu.RUnlock()
-	list := make([]record.Owner, o.n)
-	for n := range list {
-		list[n] = o.owner(uint32(n))
-	}
-	return list
 }
 
 // States returns the states of all owners, by number.
