@@ -287,7 +287,7 @@ func (t *tx) revokeMatching(v order.Sieve, ids []ID, match func(Token) bool) (n 
 		if err != nil {
 			return n, err
 		}
-		if !ok || !v.Takes(id, e.Owner, e.Used) || v.Owner != 0 && t.s.table.Owners.At(e.Owner).ID != v.Owner {
+		if !ok || !v.Takes(id, e.Owner, e.Used) || v.Owner != 0 && t.s.table.Owners.ID(e.Owner) != v.Owner {
 			continue
 		}
 		if match != nil {

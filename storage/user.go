@@ -262,7 +262,7 @@ func (s *Store) Users(f UserFilter) iter.Seq2[UserInfo, error] {
 func (s *Store) showUsers(list []order.Standing, yield func(UserInfo, error) bool) (n int, err error) {
 	err = s.view(func(rd *read.Reader) error {
 		for _, at := range list {
-			u, err := rd.User(s.table.Owners.At(at.Number).ID)
+			u, err := rd.User(s.table.Owners.ID(at.Number))
 			if errors.Is(err, ErrNoUser) || u.State == UserRemoved {
 				continue
 			}

@@ -20,8 +20,14 @@ type deadRow struct {
 	gone    bool  // it no longer has a record
 }
 
-// put adds a token, or replaces it, or notes that it no longer has a record.
+// put adds a token, or replaces it, or notes that it no longer has a record. It forgets where
+// the token was seen when it was live: if it is used once more, its record must be read again,
+// because the table does not have its last use.
 func (d *dead) put(v *Views, f *facts, id keys.ID, t *record.Token, there bool) {
+	p := &f.parts[id[1]]
+	if n, ok := p.find(beyond, id); ok {
+		p.unlink(n)
+	}
 	n, known := d.find(beyond, id)
 	switch {
 	case !there && !known:

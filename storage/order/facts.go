@@ -109,21 +109,16 @@ func (p *part) enter(n uint32) {
 // knows reports whether a token's record was read.
 func (p *part) knows(n uint32) bool { return p.created[n] != neverMade }
 
-// has reports whether a token is known to have been seen at an address. Without an
-// address, its record has changed.
+// has reports whether a live token is known to have been seen at an address. Without an
+// address, its record has changed. Of a token that is dead, no address is known here: see
+// dead.put.
 func (f *facts) has(s table.Sight) bool {
 	if !s.From.IsValid() {
 		return false
 	}
 	p := &f.parts[s.ID[1]]
-	n, ok := p.find(beyond, s.ID)
-	if !ok || !p.knows(n) {
-		return false
-	}
-	if _, ok := f.dead.find(beyond, s.ID); ok {
-		return false // its last use is not in the table
-	}
-	return seenAt(p.addrs[p.seen[n]:], s.From)
+	n, ok := p.find(s.Slot, s.ID)
+	return ok && seenAt(p.addrs[p.seen[n]:], s.From)
 }
 
 // news returns those of the sightings that the facts do not have.
@@ -135,7 +130,7 @@ func (f *facts) news(list []table.Sight) []table.Sight {
 // has dropped for a new one is not known here.
 func (f *facts) see(s table.Sight) {
 	p := &f.parts[s.ID[1]]
-	n, ok := p.find(beyond, s.ID)
+	n, ok := p.find(s.Slot, s.ID)
 	_, dead := f.dead.find(beyond, s.ID)
 	if !ok || dead || !s.From.IsValid() || !p.knows(n) || p.addrs[p.seen[n]] == record.MaxSeen {
 		f.unread[s.ID] = struct{}{}

@@ -145,7 +145,7 @@ func (v *Views) appendTokens(b []byte, f *facts, dead []uint32, shard int) ([]by
 	for _, n := range dead[from:to] {
 		r, owner := f.dead.rows[n], record.UserID(0)
 		if r.owner != NoNumber {
-			owner = v.table.Owners.At(r.owner).ID
+			owner = v.table.Owners.ID(r.owner)
 		}
 		b = binary.BigEndian.AppendUint64(append(b, owner.Bytes()...), uint64(r.used))
 		b = binary.BigEndian.AppendUint64(b, uint64(r.revoked))

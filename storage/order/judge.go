@@ -105,7 +105,7 @@ func (j *judge) newOwner(number uint32) verdict {
 	if int64(number) < int64(len(j.states)) {
 		state = j.states[number]
 	} else if int64(number) < int64(j.views.table.Owners.Len()) { // newer than the search
-		state = j.views.table.Owners.At(number).State
+		state = j.views.table.Owners.State(number)
 	}
 	v := j.byState[state]
 	if v == 0 {

@@ -174,7 +174,7 @@ func (v *Views) loadPeople(file *sealed.File, n counts, p *reading) (*people, er
 		from, end := share(n.users, part)
 		for i := from; i < end; i++ {
 			number, one := cutPerson(c)
-			if int(number) >= len(to.who) || v.table.Owners.At(number).ID != one.about.ID {
+			if int(number) >= len(to.who) || v.table.Owners.ID(number) != one.about.ID {
 				number = v.number(one.about.ID)
 			}
 			if int(number) >= len(to.who) || (one.folded != "") != (i < n.named) {

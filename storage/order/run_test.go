@@ -169,6 +169,32 @@ func TestSeenBefore(t *testing.T) {
 	seen("192.0.2.0/24", 0) // others have displaced it
 }
 
+// TestUsedOnceMore: a token is used while it is revoked, after a query has read it, at an
+// address where it was seen before. Listings show that use.
+func TestUsedOnceMore(t *testing.T) {
+	h := newHouse(t, 7)
+	token := anyOf(h.rand, h.tokens)
+	from := record.Origin{Address: netip.MustParseAddr("192.0.2.1")}
+	use := func() {
+		t.Helper()
+		h.now++
+		h.table.Touch(token.id, 0, h.now, from)
+		token.used = record.UsedAt(h.now)
+		token.saw(from, h.now)
+		h.table.Save(int(token.id[1]), ignore{}, h.views.NoteUses)
+		places, err := h.views.Places(order.TokenFilter{Revoked: true, UsedSince: h.now, Limit: 10})
+		if err != nil || len(places) != 1 || places[0].ID != token.id {
+			t.Errorf("used at %d: got %+v, %v, want token %v", h.now, places, err, token.id)
+		}
+	}
+	use()
+	h.ask("after the first use")
+	h.revoke(token)
+	h.ask("after the revocation")
+	use()
+	use()
+}
+
 // TestNotesMeanwhile: what changes while a query reads the facts is noted until they are there,
 // even if Run looks for notes then.
 func TestNotesMeanwhile(t *testing.T) {

@@ -106,7 +106,7 @@ func (v *Views) few(s *Sieve) (list []candidate, ok bool, err error) {
 		}
 		for _, n := range s.numbers {
 			if err == nil && len(list) <= most {
-				err = held(v.table.Owners.At(n).ID)
+				err = held(v.table.Owners.ID(n))
 			}
 		}
 	}

@@ -61,10 +61,10 @@ func (o *Owners) appendTo(b []byte) []byte {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	for n := range uint32(o.n) {
-		v := o.owner(n)
-		b = append(append(b, v.ID.Bytes()...), byte(v.State))
-		b = binary.BigEndian.AppendUint32(b, v.Epoch)
-		b = append(append(b, byte(len(v.UID))), v.UID...)
+		r := o.record(n)
+		b = append(append(b, r.id.Bytes()...), byte(r.state))
+		b = binary.BigEndian.AppendUint32(b, r.epoch)
+		b = append(append(b, r.length), o.name(n, r)...)
 	}
 	return b
 }
@@ -138,7 +138,7 @@ func (f *File) Load(n byte) error {
 			continue // the key is retired and the token dead; or the journal has both user and token
 		}
 		s.owner = f.owners[number]
-		if f.stale && f.table.Owners.At(s.owner).State == record.UserRemoved {
+		if f.stale && f.table.Owners.State(s.owner) == record.UserRemoved {
 			continue // changed since then
 		}
 		sh.load(s.entry(s.id(n)))

@@ -83,7 +83,7 @@ func (l Loader) apply(o record.Op) error {
 func (l Loader) dropRemoved() {
 	var dead []keys.ID
 	l.Table.Each(func(e Entry) {
-		if l.Table.Owners.At(e.Owner).State == record.UserRemoved {
+		if l.Table.Owners.State(e.Owner) == record.UserRemoved {
 			dead = append(dead, e.ID)
 		}
 	})

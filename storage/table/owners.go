@@ -11,7 +11,7 @@ import (
 // about them: whether their tokens and sessions are valid, and their names. The
 // numbers are assigned again at each start.
 //
-// They are in the same memory as the table.
+// They are in the same memory as the table, except for long names.
 type Owners struct {
 	mu     sync.RWMutex
 	memory *memory
@@ -82,15 +82,32 @@ func (o *Owners) record(n uint32) *ownerRecord {
 
 func (o *Owners) owner(n uint32) record.Owner {
 	r := o.record(n)
-	v := record.Owner{ID: r.id, Epoch: r.epoch, State: r.state}
-	if int(r.length) <= len(r.name) {
-		v.UID = string(r.name[:r.length])
-	} else {
-		v.UID = o.long[n]
-	}
-	return v
+	return record.Owner{ID: r.id, Epoch: r.epoch, State: r.state, UID: string(o.name(n, r))}
 }
 
+// name returns a user's name, which the next Set may change.
+func (o *Owners) name(n uint32, r *ownerRecord) []byte {
+	if int(r.length) <= len(r.name) {
+		return r.name[:r.length]
+	}
+	return []byte(o.long[n])
+}
+
+// ID returns the id of the user with a number.
+func (o *Owners) ID(n uint32) record.UserID {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	return o.record(n).id
+}
+
+// State returns the state of the user with a number.
+func (o *Owners) State(n uint32) record.UserState {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	return o.record(n).state
+}
+
+// At returns the user with a number. It copies the name.
 func (o *Owners) At(n uint32) record.Owner {
 	o.mu.RLock()
 	defer o.mu.RUnlock()

@@ -19,6 +19,8 @@ func TestOwners(t *testing.T) {
 		switch {
 		case i%100 == 0:
 			v.UID = strings.Repeat("ü", r.IntN(127)) + "x"
+		case i%101 == 0: // about as long as there is room in a record
+			v.UID = strings.Repeat("y", len(ownerRecord{}.name)-1+r.IntN(3))
 		case i%7 == 0:
 			v.ID = record.UserID(i) // similar ids, unlike random ones
 		case i%3 == 0:
@@ -86,23 +88,16 @@ func TestOwnersInOrder(t *testing.T) {
 }
 
 // TestOwnersRenamed: users who are renamed forever, to short and long names, do not take
-// more and more memory, and a name that a caller has does not change.
+// more and more memory.
 func TestOwnersRenamed(t *testing.T) {
 	o := newOwners(new(memory))
 	name := func(user, turn int) string {
 		return fmt.Sprintf("user-%d-%d%s@example.com", user, turn, strings.Repeat("y", (user+turn)%2*100))
 	}
 	const users, turns = 500, 200
-	var told []string
 	for turn := range turns {
 		for user := range users {
-			n := o.Set(record.Owner{ID: record.UserID(user), UID: name(user, turn)})
-			told = append(told, o.At(n).UID)
-		}
-	}
-	for n, got := range told {
-		if want := name(n%users, n/users); got != want {
-			t.Fatalf("what was told: got %q, want %q", got, want)
+			o.Set(record.Owner{ID: record.UserID(user), UID: name(user, turn)})
 		}
 	}
 	for user := range users {

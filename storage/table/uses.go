@@ -139,6 +139,7 @@ func (t *Table) Usage(id keys.ID, r *record.UsageRecord) {
 // Sight is a token, and an address where it was used.
 type Sight struct {
 	ID   keys.ID
+	Slot uint32 // a hint: where the token is found, unless it has moved
 	From netip.Addr
 }
 
@@ -155,25 +156,25 @@ func (t *Table) Unsaved(list []Sight) []Sight {
 }
 
 func (sh *shard) appendUnsaved(list []Sight) []Sight {
-	seen := func(id keys.ID, u *record.Usage) {
+	seen := func(id keys.ID, slot uint32, u *record.Usage) {
 		for _, v := range u.Seen {
-			list = append(list, Sight{id, v.Address})
+			list = append(list, Sight{id, slot, v.Address})
 		}
 	}
-	for s := range sh.eachUnsaved {
+	for n, s := range sh.eachUnsaved {
 		id := s.id(sh.number)
 		if s.origin != 0 {
 			if from := sh.origins.at(s.origin).Address; from.IsValid() {
-				list = append(list, Sight{id, from})
+				list = append(list, Sight{id, n, from})
 			}
 		}
 		if more := sh.more[id]; more != nil {
-			seen(id, more)
+			seen(id, n, more)
 		}
 	}
 	for _, id := range sh.parting {
 		if d := sh.left[id]; d != nil {
-			seen(id, &d.Usage)
+			seen(id, 0, &d.Usage)
 		}
 	}
 	return list
@@ -181,9 +182,9 @@ func (sh *shard) appendUnsaved(list []Sight) []Sight {
 
 // eachUnsaved calls show with the slots that have uses missing in that log. The list
 // may name a slot that another token has left or moved into.
-func (sh *shard) eachUnsaved(show func(*slot) bool) {
+func (sh *shard) eachUnsaved(show func(uint32, *slot) bool) {
 	for _, n := range sh.unsaved {
-		if n < uint32(sh.n) && sh.at(n).flags&flagUnsaved != 0 && !show(sh.at(n)) {
+		if n < uint32(sh.n) && sh.at(n).flags&flagUnsaved != 0 && !show(n, sh.at(n)) {
 			return
 		}
 	}
@@ -210,7 +211,7 @@ func (t *Table) Save(shard int, w UseWriter, noted func(unsaved func() []Sight))
 	defer sh.mu.Unlock()
 	noted(func() []Sight { return sh.appendUnsaved(nil) })
 	numbers := make([]uint16, len(sh.origins.list)+1) // the numbers that w returned
-	for s := range sh.eachUnsaved {
+	for _, s := range sh.eachUnsaved {
 		s.flags &^= flagUnsaved
 		id := s.id(sh.number)
 		if sh.more[id] != nil {
