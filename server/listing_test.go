@@ -8,6 +8,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -106,11 +107,12 @@ func TestSlowReaderHoldsNoTurn(t *testing.T) {
 	storagetest.Slow(t)
 	h := newHouse(t)
 	token := h.token()
-	h.hold(40_000) // more than the buffers of a connection take
+	h.hold(15_000) // more than the buffers of a connection take
 	server := h.serve()
-	for range 20 {
+	for range runtime.GOMAXPROCS(0) + 1 { // more than there are turns
 		conn := must.Get(net.Dial("tcp", strings.TrimPrefix(server, "http://")))(t)
 		defer conn.Close()
+		must.Do(t, conn.(*net.TCPConn).SetReadBuffer(4<<10))
 		fmt.Fprintf(conn, "GET /api/getApiTokens HTTP/1.1\r\nHost: x\r\nX-Auth-Token: %s\r\n\r\n", token)
 		must.Get(conn.Read(make([]byte, 1)))(t)
 	}

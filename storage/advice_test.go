@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"gatehouse/storage"
-	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
 )
 
@@ -121,8 +120,8 @@ func harms() (list []harm) {
 // The advice in the error of a refused store helps: afterwards the store works,
 // and nothing that had ended is valid again, as far as the ends can still be
 // read.
-func TestAdvice(t *testing.T) {
-	storagetest.Slow(t)
+func TestAdviceEachWay(t *testing.T) {
+	eachWay(t)
 	clock := newClock()
 	opts := timed(t, clock)
 	opts.Segment = 8 << 10

@@ -23,8 +23,8 @@ func oneOfEach(t *testing.T, opts storage.Options, clock *storagetest.Clock) (di
 // However little is left of a store, it is never taken for a first start, which
 // would put an empty store in its place. It opens with everything, or is refused
 // with advice, and the remaining files stay.
-func TestRemainsOfAStore(t *testing.T) {
-	storagetest.Slow(t)
+func TestRemainsEachWay(t *testing.T) {
+	eachWay(t)
 	clock := newClock()
 	opts := timed(t, clock)
 	dir, want, secrets := oneOfEach(t, opts, clock)

@@ -258,8 +258,8 @@ func wantRight(t *testing.T, dir string, opts storage.Options, want answers, sec
 
 // A store that is combined from the files of two moments matches its journal, or
 // is refused: neither one file nor two that agree override the log.
-func TestMixedGenerations(t *testing.T) {
-	storagetest.Slow(t)
+func TestGenerationsEachWay(t *testing.T) {
+	eachWay(t)
 	for _, prune := range []bool{false, true} {
 		t.Run(fmt.Sprintf("pruned %t", prune), func(t *testing.T) {
 			clock := newClock()
@@ -282,8 +282,8 @@ func TestMixedGenerations(t *testing.T) {
 
 // The same holds for the two stores after a restore: they share their history up
 // to the backup, and then each has its own.
-func TestMixedLineages(t *testing.T) {
-	storagetest.Slow(t)
+func TestLineagesEachWay(t *testing.T) {
+	eachWay(t)
 	clock := newClock()
 	opts := timed(t, clock)
 	_, before, secrets, backup := twoGenerations(t, opts, clock, false)
@@ -300,6 +300,20 @@ func TestMixedLineages(t *testing.T) {
 	before.live[secret] = false
 	mixAll(t, opts, before, after, "stopped", "stopped", secrets)
 	mixAll(t, opts, after, before, "stopped", "killed", secrets)
+}
+
+// eachWay skips a test that opens a store in hundreds of ways, one after the other, if it
+// would take long, and under the race detector, which makes it take five times as long:
+// .ci/run runs these tests by their names, without it.
+func eachWay(t *testing.T) {
+	t.Helper()
+	storagetest.Slow(t)
+	if raceEnabled {
+		t.Skip("takes long: not with -race")
+	}
+	if !strings.HasSuffix(t.Name(), "EachWay") {
+		t.Fatal("the name must end in EachWay")
+	}
 }
 
 // mixAll tries all mixes of two generations, opened at once or early.
