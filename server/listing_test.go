@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"net"
 	"net/http"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -17,7 +15,6 @@ import (
 	"gatehouse/server/tokens"
 	"gatehouse/server/view"
 	"gatehouse/storage"
-	"gatehouse/storage/storagetest"
 	"gatehouse/storage/storagetest/must"
 )
 
@@ -99,22 +96,4 @@ func TestListingIsCutOff(t *testing.T) {
 	if log := h.log.String(); !strings.Contains(log, `msg="a reply ended early" route="GET /api/getApiTokens"`) {
 		t.Errorf("got the log %s, want the reply that ended early", log)
 	}
-}
-
-// TestSlowReaderHoldsNoTurn: clients that read nothing don't keep anybody from a listing,
-// not even their own user.
-func TestSlowReaderHoldsNoTurn(t *testing.T) {
-	storagetest.Slow(t)
-	h := newHouse(t)
-	token := h.token()
-	h.hold(15_000) // more than the buffers of a connection take
-	server := h.serve()
-	for range runtime.GOMAXPROCS(0) + 1 { // more than there are turns
-		conn := must.Get(net.Dial("tcp", strings.TrimPrefix(server, "http://")))(t)
-		defer conn.Close()
-		must.Do(t, conn.(*net.TCPConn).SetReadBuffer(4<<10))
-		fmt.Fprintf(conn, "GET /api/getApiTokens HTTP/1.1\r\nHost: x\r\nX-Auth-Token: %s\r\n\r\n", token)
-		must.Get(conn.Read(make([]byte, 1)))(t)
-	}
-	h.ask("GET", "/api/tokens").token(token).send().want(http.StatusOK)
 }

@@ -88,16 +88,23 @@ func TestOwnersInOrder(t *testing.T) {
 }
 
 // TestOwnersRenamed: users who are renamed forever, to short and long names, do not take
-// more and more memory.
+// more and more memory, and a name that a caller has does not change.
 func TestOwnersRenamed(t *testing.T) {
 	o := newOwners(new(memory))
 	name := func(user, turn int) string {
 		return fmt.Sprintf("user-%d-%d%s@example.com", user, turn, strings.Repeat("y", (user+turn)%2*100))
 	}
 	const users, turns = 500, 200
+	var told []string
 	for turn := range turns {
 		for user := range users {
-			o.Set(record.Owner{ID: record.UserID(user), UID: name(user, turn)})
+			n := o.Set(record.Owner{ID: record.UserID(user), UID: name(user, turn)})
+			told = append(told, o.At(n).UID)
+		}
+	}
+	for n, got := range told {
+		if want := name(n%users, n/users); got != want {
+			t.Fatalf("what was told: got %q, want %q", got, want)
 		}
 	}
 	for user := range users {
