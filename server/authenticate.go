@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"gatehouse/server/admin"
+	"gatehouse/server/gate"
 	"gatehouse/server/login"
 	"gatehouse/server/reply"
 	"gatehouse/server/route"
@@ -30,7 +31,7 @@ func (s *Server) authenticate(r *route.Request, who route.Credential) (route.Cal
 }
 
 func (s *Server) authenticateToken(text string, r *route.Request) (c route.Caller, err error) {
-	r.Bearer, err = s.store.Authenticate(text, storage.Origin{Address: r.From, Agent: route.AgentOf(r.Header)})
+	r.Bearer, err = s.store.AuthenticateWaiting(text, storage.Origin{Address: r.From, Agent: route.AgentOf(r.Header)}, gate.BeforeWait(r.Context()))
 	if err != nil {
 		return c, err
 	}

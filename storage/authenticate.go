@@ -32,10 +32,18 @@ func (s *Store) Identify(text string) (id ID, generation byte, ok bool) {
 // read, that the end of a rotated secret could not be written, or that the store could not
 // be opened.
 func (s *Store) Authenticate(text string, from Origin) (Bearer, error) {
-	b, e, err := s.verifier.Verify(text, from.Address)
+	return s.AuthenticateWaiting(text, from, func() {})
+}
+
+// AuthenticateWaiting is Authenticate for a caller that must know when it waits: wait is
+// called, perhaps more than once, before anything that may wait for the disk. For nearly all
+// tokens nothing does.
+func (s *Store) AuthenticateWaiting(text string, from Origin, wait func()) (Bearer, error) {
+	b, e, err := s.verifier.Verify(text, from.Address, wait)
 	if err == nil {
 		now := s.clock.Now()
 		if e.Used.Ms() > now+wallclock.Tolerance.Milliseconds() {
+			wait()
 			s.Now() // the clock may have been set just now
 			limit, set := s.clock.Plausible()
 			s.table.RectifyOne(b.ID, table.Times{Limit: limit, Set: set, Now: now})
@@ -58,7 +66,7 @@ func (s *Store) Inspect(text string, from netip.Addr) (Bearer, error) {
 // newVerifier makes the verifier. The table must exist.
 func newVerifier(s *Store) *verify.Verifier {
 	return verify.New(verify.Options{
-		Keys: s.keys, Owners: s.table.Owners, Find: s.lookup, Read: s.Token, Now: s.clock.Now,
+		Keys: s.keys, Owners: s.table.Owners, Find: s.lookupWaiting, Read: s.Token, Now: s.clock.Now,
 		Retire: s.retire,
 		EndedUse: func(id ID, uid string, from netip.Addr) {
 			by := Actor{}
@@ -72,9 +80,16 @@ func newVerifier(s *Store) *verify.Verifier {
 
 // lookup finds a live token. Before all of the table's file is loaded, the token's shard
 // is loaded first. Where the file is damaged, the records have the token.
-func (s *Store) lookup(id ID) (table.Entry, bool, error) {
-	e, ok, whole := s.table.Lookup(id)
+func (s *Store) lookup(id ID) (table.Entry, bool, error) { return s.lookupWaiting(id, func() {}) }
+
+// lookupWaiting is lookup, and calls wait before it may wait for the disk.
+func (s *Store) lookupWaiting(id ID, wait func()) (table.Entry, bool, error) {
+	e, ok, whole := s.table.Get(id)
 	if ok || whole {
+		return e, ok, nil
+	}
+	wait()
+	if e, ok, whole = s.table.Lookup(id); ok || whole {
 		return e, ok, nil
 	}
 	if err := s.opening.Await(); err != nil {

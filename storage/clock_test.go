@@ -294,3 +294,26 @@ func TestClockThroughRestore(t *testing.T) {
 		t.Error("after a restore, a clock that is a year ahead is believed")
 	}
 }
+
+// TestWaitsAnnounced: a caller who must know is told before a use may wait for the disk, and of
+// no other use.
+func TestWaitsAnnounced(t *testing.T) {
+	m := newClock()
+	s := openWith(t, t.TempDir(), booted(t, m))
+	u := addUser(t, s, "alice@example.com")
+	_, secret := create(t, s, u)
+	waits := 0
+	use := func(what string, text string, want bool) {
+		t.Helper()
+		waits = 0
+		must.Get(s.AuthenticateWaiting(text, home, func() { waits++ }))(t)
+		if waits > 0 != want {
+			t.Errorf("%s: announced %d times", what, waits)
+		}
+	}
+	use("one like all others", secret, false)
+	m.Move(time.Hour)
+	use("when the clock is ahead", secret, false)
+	m.Move(-time.Hour)
+	use("when the clock was set back", secret, true) // it is noted on the disk
+}

@@ -1,8 +1,6 @@
 package gate
 
 import (
-	"errors"
-	"io"
 	"net"
 	"net/http"
 	"runtime/debug"
@@ -17,17 +15,23 @@ const (
 	closed               // by Shutdown
 )
 
-// conn is a connection, with the parts that its requests share.
+// conn is what a connection's requests share, and the way from the bytes of a request to
+// those of its answer. It neither reads nor writes.
 type conn struct {
 	net.Conn
 	s        *Server
 	state    atomic.Int32
 	in       []byte // read, and not parsed
 	buffer   []byte // in is the beginning of it
+	searched int    // so much of in has no end of a header
+	ended    bool   // nothing comes after in
+	body     int64  // bytes of a body that are still to be skipped
+	limit    limit  // in force
 	out      []byte // to be written
 	head     head
 	request  *http.Request
 	response response
+	waits    func() // to be called before anything that may wait; may be nil
 }
 
 const (
@@ -37,89 +41,163 @@ const (
 	lingers     = 500 * time.Millisecond
 )
 
-func (c *conn) serve() {
-	passed := false
-	defer c.s.forget(c)
-	defer func() {
-		if !passed {
-			c.Close()
+// then is what comes after a step, once the answers are written.
+type then int
+
+const (
+	thenRead   then = iota // read, and take another step
+	thenStep               // take another step
+	thenClose              // close the connection
+	thenLinger             // close it, but give the client time to read the answer
+	thenPass               // hand the connection over
+	thenAbort              // close it without writing
+)
+
+// step answers the requests that are there.
+func (c *conn) step() then {
+	for len(c.out) <= longBuffer {
+		if next := c.one(); next != thenStep {
+			return next
 		}
-	}()
-	defer func() {
-		if p := recover(); p != nil && p != http.ErrAbortHandler {
-			c.s.ErrorLog.Printf("gate: panic: %v\n%s", p, debug.Stack())
-		}
-	}()
-	c.buffer = make([]byte, firstBuffer)
-	for {
-		end, ok := c.next()
-		if !ok {
-			return
-		}
-		understood := end > 0 && c.head.parse(c.in[:end])
-		if c.s.Pass != nil && !(understood && c.head.isQuestion()) {
-			if passed = c.flush() && c.leave(); passed {
-				c.s.Pass(c.Conn, c.in)
-			}
-			return
-		}
-		if !c.begin() {
-			return
-		}
-		if !understood {
-			c.refuse()
-			return
-		}
-		c.in = c.in[end:]
-		if !c.answer() {
-			return
-		}
+	}
+	return thenStep
+}
+
+// report logs a panic, which ends the connection.
+func (c *conn) report(panicked any) {
+	if panicked != http.ErrAbortHandler {
+		c.s.ErrorLog.Printf("gate: panic: %v\n%s", panicked, debug.Stack())
 	}
 }
 
-// next reads until the head of a request is complete, and returns its end. It returns 0
-// if the head is too long, breaks off, or can't be a question where only questions are
-// answered. ok is false if the client hung up between two requests, or did not send a
-// request in time.
-func (c *conn) next() (end int, ok bool) {
-	const nothing, idle, header = 0, 1, 2
-	from, limit, fresh := 0, nothing, c.request.Method == ""
-	for {
-		// As with net/http, fewer than four bytes after a request are nothing yet.
-		began := len(c.in) >= 4 || fresh && len(c.in) > 0
-		if began {
-			end, from = headEnd(c.in, from)
-			switch {
-			case end > maxHead || end == 0 && len(c.in) > maxHead:
-				return 0, true
-			case end > 0:
-				return end, true
-			case c.s.Pass != nil && !mayBeQuestion(c.in):
-				return 0, true
-			}
-		}
-		if !c.flush() || limit == nothing && !c.wait() {
-			return 0, false
-		}
-		switch {
-		case limit < header && (began || fresh && c.s.Pass != nil): // a proxy may connect before it has a question, others may not
-			limit = header
-			c.SetReadDeadline(time.Now().Add(c.s.Limits.Header))
-		case limit < idle:
-			limit = idle
-			c.SetReadDeadline(time.Now().Add(c.s.Limits.Idle))
-		}
-		n, err := c.Read(c.room())
-		c.in = c.buffer[:len(c.in)+n]
-		if err != nil && n == 0 {
-			return 0, began && errors.Is(err, io.EOF)
-		}
+// one answers a request, or skips a part of a body.
+func (c *conn) one() then {
+	if c.body > 0 && !c.skip() {
+		return c.more()
 	}
+	n, ok := c.whole()
+	if !ok {
+		return c.more()
+	}
+	understood := n > 0 && c.head.parse(c.in[:n])
+	switch {
+	case c.s.Pass != nil && !(understood && c.head.isQuestion()):
+		return thenPass
+	case !c.begin():
+		return thenAbort
+	case !understood:
+		return c.refuse()
+	}
+	c.in, c.limit = c.in[n:], none
+	return c.answer()
 }
 
-// wait notes that the connection waits for a request. It reports false if the server is
+func (c *conn) more() then {
+	if c.ended {
+		return thenClose
+	}
+	return thenRead
+}
+
+// skip leaves out what is there of a body, and reports whether that is all of it.
+func (c *conn) skip() bool {
+	n := min(c.body, int64(len(c.in)))
+	c.in, c.body = c.in[n:], c.body-n
+	if c.body > 0 {
+		return false
+	}
+	c.limit = none
+	return true
+}
+
+// began reports whether a request has begun. As with net/http, fewer than four bytes after
+// a request are nothing yet.
+func (c *conn) began() bool { return len(c.in) >= 4 || c.fresh() && len(c.in) > 0 }
+
+// fresh reports whether the connection has had no request.
+func (c *conn) fresh() bool { return c.request.Method == "" }
+
+// whole returns where the head of a request ends, if it is there. The end is 0 if the head is
+// too long, breaks off, or can't be a question where only questions are answered.
+func (c *conn) whole() (end int, ok bool) {
+	if !c.began() {
+		return 0, false
+	}
+	end, c.searched = headEnd(c.in, c.searched)
+	switch {
+	case end > maxHead || end == 0 && len(c.in) > maxHead:
+		return 0, true
+	case end > 0:
+		return end, true
+	case c.s.Pass != nil && !mayBeQuestion(c.in):
+		return 0, true
+	}
+	return 0, c.ended
+}
+
+// answer asks the handler.
+func (c *conn) answer() then {
+	h := &c.head
+	long := h.length < 0 || h.length > longestSkip || h.expects
+	h.into(c.request)
+	c.response.reset()
+	if c.waits != nil && h.path != Path {
+		c.waits() // only of a question's handler is it known where it waits
+	}
+	c.s.Handler.ServeHTTP(&c.response, c.request)
+	closes := h.closing || long || c.s.stopping.Load()
+	c.out = c.response.appendTo(c.out, h.method == http.MethodHead, closes)
+	switch {
+	case closes && (long || h.length > 0 || len(c.in) > 0):
+		return thenLinger
+	case closes:
+		return thenClose
+	}
+	c.body = h.length
+	return thenStep
+}
+
+const refusal = `{"error":"Malformed request"}` + "\n"
+
+// refuse answers a request that was not understood.
+func (c *conn) refuse() then {
+	c.response.reset()
+	c.response.header["Content-Type"] = []string{"application/json"}
+	c.response.header["Cache-Control"] = []string{"no-store"}
+	c.response.status, c.response.body = http.StatusBadRequest, append(c.response.body, refusal...)
+	c.out = c.response.appendTo(c.out, false, true)
+	return thenLinger
+}
+
+// limit is one of the [Limits] of a client that is to send something.
+type limit int
+
+const (
+	none limit = iota
+	idle
+	header
+)
+
+// reads prepares for reading. It returns how long the client may take, or 0 if an earlier limit
+// stays in force. ok is false if the server is stopping.
+func (c *conn) reads() (within time.Duration, ok bool) {
+	if c.limit == none && c.body == 0 && !c.becomeIdle() {
+		return 0, false
+	}
+	switch {
+	case c.limit < header && (c.body > 0 || c.began() || c.fresh() && c.s.Pass != nil): // a proxy may connect before it has a question, others may not
+		c.limit = header
+		return c.s.Limits.Header, true
+	case c.limit < idle:
+		c.limit = idle
+		return c.s.Limits.Idle, true
+	}
+	return 0, true
+}
+
+// becomeIdle notes that the connection waits for a request. It reports false if the server is
 // stopping.
-func (c *conn) wait() bool {
+func (c *conn) becomeIdle() bool {
 	if len(c.in) < firstBuffer && (len(c.buffer) > longBuffer || cap(c.out) > 2*longBuffer) {
 		c.buffer = append(make([]byte, 0, firstBuffer), c.in...)[:firstBuffer]
 		c.in, c.out, c.head = c.buffer[:len(c.in)], nil, head{}
@@ -131,15 +209,6 @@ func (c *conn) wait() bool {
 	}
 	c.state.Store(waiting)
 	return !c.s.stopping.Load()
-}
-
-// leave notes that the connection waits, and then that Shutdown may no longer close it:
-// another server answers what comes next. It reports false if Shutdown has closed it.
-func (c *conn) leave() bool {
-	if c.state.CompareAndSwap(asked, waiting) {
-		c.tell(http.StateIdle)
-	}
-	return c.state.CompareAndSwap(waiting, asked)
 }
 
 // begin notes that a request is there, unless the connection was closed before.
@@ -171,86 +240,5 @@ func (c *conn) room() []byte {
 	return c.buffer[n:]
 }
 
-// answer asks the handler, and reports whether the connection goes on.
-func (c *conn) answer() bool {
-	h := &c.head
-	long := h.length < 0 || h.length > longestSkip || h.expects
-	h.into(c.request)
-	c.response.reset()
-	c.s.Handler.ServeHTTP(&c.response, c.request)
-	closes := h.closing || long || c.s.stopping.Load()
-	c.out = c.response.appendTo(c.out, h.method == http.MethodHead, closes)
-	switch {
-	case closes && (long || h.length > 0 || len(c.in) > 0):
-		c.linger()
-		return false
-	case closes:
-		c.flush()
-		return false
-	}
-	if len(c.out) > longBuffer && !c.flush() {
-		return false
-	}
-	return h.length == 0 || c.skip(h.length)
-}
-
-// skip leaves out a body.
-func (c *conn) skip(n int64) bool {
-	if !c.flush() {
-		return false
-	}
-	c.SetReadDeadline(time.Now().Add(c.s.Limits.Header))
-	for n > int64(len(c.in)) {
-		n -= int64(len(c.in))
-		c.in = c.buffer[:0]
-		got, err := c.Read(c.buffer)
-		if got == 0 && err != nil {
-			return false
-		}
-		c.in = c.buffer[:got]
-	}
-	c.in = c.in[n:]
-	return true
-}
-
-// flush writes the answers that wait.
-func (c *conn) flush() bool {
-	if len(c.out) == 0 {
-		return true
-	}
-	c.SetWriteDeadline(time.Now().Add(c.s.Limits.Write))
-	_, err := c.Write(c.out)
-	c.out = c.out[:0]
-	return err == nil
-}
-
-const refusal = `{"error":"Malformed request"}` + "\n"
-
-// refuse answers a request that was not understood.
-func (c *conn) refuse() {
-	c.response.reset()
-	c.response.header["Content-Type"] = []string{"application/json"}
-	c.response.header["Cache-Control"] = []string{"no-store"}
-	c.response.status, c.response.body = http.StatusBadRequest, append(c.response.body, refusal...)
-	c.out = c.response.appendTo(c.out, false, true)
-	c.linger()
-}
-
-// linger writes what waits, and gives the client time to read it. If a connection is
-// closed while there is still something to read, the client may see an error before it
-// has read the answer.
-func (c *conn) linger() {
-	if !c.flush() {
-		return
-	}
-	half, ok := c.Conn.(interface{ CloseWrite() error })
-	if !ok || half.CloseWrite() != nil {
-		return
-	}
-	c.SetReadDeadline(time.Now().Add(lingers))
-	for range longestSkip / firstBuffer {
-		if _, err := c.Read(c.buffer[:firstBuffer]); err != nil {
-			return
-		}
-	}
-}
+// got adds n bytes that were read into room.
+func (c *conn) got(n int) { c.in = c.buffer[:len(c.in)+n] }

@@ -21,3 +21,10 @@ func (s *Server) Kept() (n int) {
 	}
 	return n
 }
+
+// Number returns the number of the file.
+func (s *Socket) Number() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.fd
+}

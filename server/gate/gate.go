@@ -4,9 +4,14 @@
 // question does, the same one as on the main port.
 //
 // A proxy asks over few connections, one question at a time, and each question
-// is a request line and a header. So a connection is one goroutine and this loop:
+// is a request line and a header. So this is all that happens:
 //
 //	read until the header ends -> parse -> handler -> write, if no question waits -> skip the body
+//
+// There are two ways to wait for it. On the gate's own address, one goroutine waits for many
+// connections (loop.go). On the main port, each connection has a goroutine, which can hand
+// the connection over to net/http (goroutine.go). Both leave everything between the
+// bytes of a request and those of its answer to conn.go.
 //
 // The package never guesses. It reads what it accepts as net/http does, and FuzzServer
 // compares the two. It answers 400, and closes the connection, for what is neither HTTP/1.1
@@ -36,16 +41,19 @@
 //
 // A handler sees only what it needs for its decision and its notes: the method, the path,
 // the query, X-Auth-Token, Authorization, User-Agent, X-Forwarded-For and X-Request-Id.
-// It must not keep the request or its header, because the gate uses them again.
+// It must not keep the request or its header, because the gate uses them again. Before it waits,
+// it must call the function that [BeforeWait] returns.
 package gate
 
 import (
 	"context"
 	"errors"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -82,7 +90,8 @@ type Server struct {
 }
 
 // Serve accepts connections until Shutdown or Close, and then returns
-// http.ErrServerClosed.
+// http.ErrServerClosed. Loops serve the connections that have a method Socket() *Socket, unless
+// it returns nil. They pass none on.
 func (s *Server) Serve(l net.Listener) error {
 	s.mu.Lock()
 	s.listener = l
@@ -90,8 +99,17 @@ func (s *Server) Serve(l net.Listener) error {
 		l.Close()
 	}
 	s.mu.Unlock()
+	var loops []*loop
 	for delay := time.Duration(0); ; {
 		nc, err := l.Accept()
+		var socket *Socket
+		if err == nil {
+			if socket = socketOf(nc); socket != nil && loops == nil {
+				if loops, err = s.newLoops(); err != nil {
+					nc.Close()
+				}
+			}
+		}
 		if s.stopping.Load() {
 			if err == nil {
 				nc.Close()
@@ -107,10 +125,28 @@ func (s *Server) Serve(l net.Listener) error {
 			return err
 		}
 		delay = 0
-		if c := s.newConn(nc); c != nil {
+		c := s.newConn(nc)
+		if c == nil {
+			nc.Close()
+			continue
+		}
+		if socket != nil {
+			loops[0].start(c, socket)
+			loops = append(loops[1:], loops[0])
+		} else {
 			go c.serve()
 		}
 	}
+}
+
+// stopped reports whether the server has stopped, and all its connections have ended.
+func (s *Server) stopped() bool {
+	if !s.stopping.Load() {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns) == 0
 }
 
 // newConn returns nil if the server is stopping.
@@ -123,11 +159,10 @@ func (s *Server) newConn(nc net.Conn) *conn {
 		URL: new(url.URL), Header: make(http.Header, 4), Body: http.NoBody,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, RemoteAddr: nc.RemoteAddr().String(),
 	}
-	c := &conn{Conn: nc, s: s, request: r.WithContext(ctx), response: response{header: make(http.Header, 8)}}
+	c := &conn{Conn: nc, s: s, request: r.WithContext(ctx), response: response{header: make(http.Header, 8)}, buffer: make([]byte, firstBuffer)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopping.Load() {
-		nc.Close()
 		return nil
 	}
 	if s.conns == nil {
@@ -167,11 +202,12 @@ func (s *Server) Close() error { return s.stop(func(*conn) bool { return true })
 
 func (s *Server) stop(which func(*conn) bool) (err error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if !s.stopping.Swap(true) && s.listener != nil {
 		err = s.listener.Close()
 	}
-	for c := range s.conns {
+	conns := slices.Collect(maps.Keys(s.conns))
+	s.mu.Unlock()
+	for _, c := range conns { // Close takes the lock, to forget a connection
 		if which(c) {
 			c.Close()
 		}

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,10 +20,30 @@ import (
 	"gatehouse/storage/storagetest/must"
 )
 
+// way is how connections are served.
+type way func(net.Listener) net.Listener
+
+// eachWay runs a test with a goroutine for each connection, and with loops.
+func eachWay(t *testing.T, test func(t *testing.T, by way)) {
+	t.Run("goroutines", func(t *testing.T) { test(t, func(l net.Listener) net.Listener { return l }) })
+	t.Run("loops", func(t *testing.T) { test(t, func(l net.Listener) net.Listener { return sockets{l} }) })
+}
+
+// sockets is a listener whose connections loops may serve.
+type sockets struct{ net.Listener }
+
+func (l sockets) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return gate.NewSocket(c.(*net.TCPConn))
+}
+
 // serve runs a gate on a real port until the test ends.
-func serve(t *testing.T, s *gate.Server) (addr string, ended chan error) {
+func (by way) serve(t *testing.T, s *gate.Server) (addr string, ended chan error) {
 	t.Helper()
-	l := must.Get(net.Listen("tcp", "127.0.0.1:0"))(t)
+	l := by(must.Get(net.Listen("tcp", "127.0.0.1:0"))(t))
 	ended = make(chan error, 1)
 	go func() { ended <- s.Serve(l) }()
 	t.Cleanup(func() { s.Close() })
@@ -56,7 +77,9 @@ func wantEnd(t *testing.T, what string, c net.Conn) {
 
 // TestShutdown: connections that wait end at once, a request under way is answered first,
 // and one that does not end is broken off.
-func TestShutdown(t *testing.T) {
+func TestShutdown(t *testing.T) { eachWay(t, testShutdown) }
+
+func testShutdown(t *testing.T, by way) {
 	under, goOn := make(chan bool), make(chan bool)
 	s := &gate.Server{Limits: long(), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/slow" {
@@ -65,7 +88,7 @@ func TestShutdown(t *testing.T) {
 		}
 		w.WriteHeader(http.StatusOK)
 	})}
-	addr, ended := serve(t, s)
+	addr, ended := by.serve(t, s)
 	fresh, used, slow := call(t, addr), call(t, addr), call(t, addr)
 	io.WriteString(used, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 	read(t, used)
@@ -96,10 +119,12 @@ func TestShutdown(t *testing.T) {
 
 // TestLimits: a client that begins a request and does not end it, or sends none, does not
 // stay.
-func TestLimits(t *testing.T) {
+func TestLimits(t *testing.T) { eachWay(t, testLimits) }
+
+func testLimits(t *testing.T, by way) {
 	quick := 50 * time.Millisecond
 	s := func(l gate.Limits) string {
-		addr, _ := serve(t, &gate.Server{Limits: l, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })})
+		addr, _ := by.serve(t, &gate.Server{Limits: l, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })})
 		return addr
 	}
 	idle, header := s(gate.Limits{Header: patience, Idle: quick, Write: patience}), s(gate.Limits{Header: quick, Idle: patience, Write: patience})
@@ -119,8 +144,10 @@ func TestLimits(t *testing.T) {
 
 // TestAnswerBeforeBody: a client that sends a long body gets the answer, and not an error
 // of its connection.
-func TestAnswerBeforeBody(t *testing.T) {
-	addr, _ := serve(t, &gate.Server{Limits: long(), Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+func TestAnswerBeforeBody(t *testing.T) { eachWay(t, testAnswerBeforeBody) }
+
+func testAnswerBeforeBody(t *testing.T, by way) {
+	addr, _ := by.serve(t, &gate.Server{Limits: long(), Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusUnauthorized)
 	})})
 	for what, length := range map[string]string{"a length": "Content-Length: 600000", "chunks": "Transfer-Encoding: chunked", "expects": "Expect: 100-continue\r\nContent-Length: 600000"} {
@@ -133,9 +160,11 @@ func TestAnswerBeforeBody(t *testing.T) {
 }
 
 // TestPanic: a handler that panics ends its connection, and nothing else.
-func TestPanic(t *testing.T) {
+func TestPanic(t *testing.T) { eachWay(t, testPanic) }
+
+func testPanic(t *testing.T, by way) {
 	said := new(storagetest.Log)
-	addr, _ := serve(t, &gate.Server{Limits: long(), ErrorLog: log.New(said, "", 0), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	addr, _ := by.serve(t, &gate.Server{Limits: long(), ErrorLog: log.New(said, "", 0), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/panic":
 			panic("as it may")
@@ -157,11 +186,40 @@ func TestPanic(t *testing.T) {
 	}
 }
 
+// TestPanicOutside: so does a panic outside of the handler.
+func TestPanicOutside(t *testing.T) { eachWay(t, testPanicOutside) }
+
+func testPanicOutside(t *testing.T, by way) {
+	said := new(storagetest.Log)
+	var once sync.Once
+	addr, _ := by.serve(t, &gate.Server{Limits: long(), ErrorLog: log.New(said, "", 0), Handler: http.HandlerFunc(echoToken),
+		ConnState: func(_ net.Conn, s http.ConnState) {
+			if s == http.StateIdle {
+				once.Do(func() { panic("as it may") })
+			}
+		}})
+	c := call(t, addr)
+	io.WriteString(c, asking("a"))
+	from := bufio.NewReader(c)
+	wantTokens(t, from, "a")
+	if b, err := io.ReadAll(from); err != nil || len(b) > 0 {
+		t.Errorf("after the panic: got %q, %v", b, err)
+	}
+	c = call(t, addr)
+	io.WriteString(c, asking("b"))
+	wantTokens(t, bufio.NewReader(c), "b")
+	if got := said.String(); strings.Count(got, "gate: panic: ") != 1 {
+		t.Errorf("the log says %q", got)
+	}
+}
+
 // TestStates: a connection waits until all of a header is there. A server with too many
 // connections closes those that wait.
-func TestStates(t *testing.T) {
+func TestStates(t *testing.T) { eachWay(t, testStates) }
+
+func testStates(t *testing.T, by way) {
 	states := make(chan http.ConnState, 10)
-	addr, _ := serve(t, &gate.Server{Limits: long(), ConnState: func(_ net.Conn, s http.ConnState) { states <- s },
+	addr, _ := by.serve(t, &gate.Server{Limits: long(), ConnState: func(_ net.Conn, s http.ConnState) { states <- s },
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })})
 	const request = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 	c := call(t, addr)
@@ -183,10 +241,12 @@ func TestStates(t *testing.T) {
 }
 
 // TestLateStart: Serve does not keep a listener if Shutdown came first.
-func TestLateStart(t *testing.T) {
+func TestLateStart(t *testing.T) { eachWay(t, testLateStart) }
+
+func testLateStart(t *testing.T, by way) {
 	s := new(gate.Server)
 	must.Do(t, s.Shutdown(t.Context()))
-	addr, ended := serve(t, s)
+	addr, ended := by.serve(t, s)
 	if err := <-ended; err != http.ErrServerClosed {
 		t.Errorf("got %v", err)
 	}
@@ -198,7 +258,9 @@ func TestLateStart(t *testing.T) {
 
 // TestKeepsLittle: what a client has sent, or does not read, takes little memory. A client that
 // reaches the port may keep a thousand connections open.
-func TestKeepsLittle(t *testing.T) {
+func TestKeepsLittle(t *testing.T) { eachWay(t, testKeepsLittle) }
+
+func testKeepsLittle(t *testing.T, by way) {
 	const answer, most = 400, 64 << 10
 	for what, sent := range map[string][]string{
 		"long headers": {"X-Auth-Token: " + strings.Repeat("a", 60_000), "Authorization: " + strings.Repeat("b", 60_000), "User-Agent: " + strings.Repeat("c", 60_000)},
@@ -209,7 +271,7 @@ func TestKeepsLittle(t *testing.T) {
 			s := &gate.Server{Limits: long(), Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				w.Write(make([]byte, answer))
 			})}
-			addr, _ := serve(t, s)
+			addr, _ := by.serve(t, s)
 			c := call(t, addr)
 			var all strings.Builder
 			for _, line := range sent {
@@ -251,7 +313,7 @@ func TestPassedIdle(t *testing.T) {
 		io.WriteString(c, "still open")
 		c.Close()
 	}
-	addr, _ := serve(t, s)
+	addr, _ := way(func(l net.Listener) net.Listener { return l }).serve(t, s)
 	c := call(t, addr)
 	const half = "POST /x HTTP/1.1\r\nHost: x\r\n"
 	io.WriteString(c, "GET /api/verify HTTP/1.1\r\nHost: x\r\n\r\n"+half)

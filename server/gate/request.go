@@ -6,7 +6,7 @@ import (
 	"strconv"
 )
 
-// head is what the loop reads of a request.
+// head is what the gate reads of a request.
 type head struct {
 	method, target, path, query string
 

@@ -7,13 +7,15 @@ import (
 	"sync"
 	"time"
 
+	"gatehouse/server/gate"
 	"gatehouse/server/ipaddr"
 )
 
 // listener accepts connections on a TCP port as long as there is room for them.
 type listener struct {
 	*net.TCPListener
-	open *Connections
+	open  *Connections
+	loops bool // of package gate serve them
 }
 
 func (l listener) Accept() (net.Conn, error) {
@@ -22,15 +24,27 @@ func (l listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		c, err := l.open.conn(tcp)
-		if err == nil && l.open.enter(c, ipaddr.Remote(tcp.RemoteAddr().String())) {
+		c, err := l.open.conn(tcp, l.loops)
+		if err != nil { // no more files
+			tcp.Close()
+			return nil, err
+		}
+		if l.open.enter(c, ipaddr.Remote(tcp.RemoteAddr().String())) {
 			return c, nil
 		}
-		tcp.Close()
+		c.Close()
 	}
 }
 
-func (o *Connections) conn(c netConn) (*conn, error) {
+// conn returns a connection, for loops of package gate or for goroutines.
+func (o *Connections) conn(c netConn, loops bool) (*conn, error) {
+	if loops {
+		s, err := gate.NewSocket(c)
+		if err != nil {
+			return nil, err
+		}
+		return &conn{halfCloser: s, open: o}, nil
+	}
 	s, err := newSocket(c)
 	if err != nil {
 		return nil, err
@@ -55,6 +69,12 @@ type conn struct {
 
 	open   *Connections
 	places []*place // among them; its lock guards this
+}
+
+// Socket returns the socket if loops of package gate serve the connection, or nil.
+func (c *conn) Socket() *gate.Socket {
+	s, _ := c.halfCloser.(*gate.Socket)
+	return s
 }
 
 // Close closes the connection, and makes room for another.

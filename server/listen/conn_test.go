@@ -21,7 +21,7 @@ func connected(t *testing.T) (*conn, net.Conn) {
 	l := must.Get(net.Listen("tcp", "127.0.0.1:0"))(t)
 	defer l.Close()
 	client := must.Get(net.Dial("tcp", l.Addr().String()))(t)
-	ours := must.Get(listener{l.(*net.TCPListener), anyConnections(t)}.Accept())(t)
+	ours := must.Get(listener{l.(*net.TCPListener), anyConnections(t), false}.Accept())(t)
 	t.Cleanup(func() { client.Close(); ours.Close() })
 	return ours.(*conn), client
 }
@@ -160,20 +160,27 @@ func TestConnLimits(t *testing.T) {
 	open := anyConnections(t)
 	handler := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
 	for what, c := range map[string]struct {
-		web  Web
-		path string
-	}{"net/http": {open.HTTP(handler), "/healthz"}, "a question": {open.Port(handler), "/api/verify"}, "what is passed": {open.Port(handler), "/healthz"}} {
+		web   Web
+		loops bool
+		path  string
+	}{
+		"net/http":       {open.HTTP(handler), false, "/healthz"},
+		"a question":     {open.Port(handler), false, "/api/verify"},
+		"what is passed": {open.Port(handler), false, "/healthz"},
+		"loops":          {open.Gate(handler), true, "/api/verify"},
+	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			l := must.Get(open.TCP("127.0.0.1:0"))(t)
+			l := must.Get(open.tcp("127.0.0.1:0", c.loops))(t)
 			go c.web.Serve(l)
 			t.Cleanup(func() { c.web.Close() })
-			connLimits(t, l.Addr().String(), "GET "+c.path+" HTTP/1.1\r\nHost: x\r\n\r\n")
+			connLimits(t, l.Addr().String(), "GET "+c.path+" HTTP/1.1\r\nHost: x\r\n\r\n", !c.loops)
 		})
 	}
 }
 
-func connLimits(t *testing.T, addr, request string) {
+// connLimits tries the limits. Only on the gate's own address a client need not say anything at first.
+func connLimits(t *testing.T, addr, request string, speaks bool) {
 	dial := func() (net.Conn, *bufio.Reader) {
 		c := must.Get(net.Dial("tcp", addr))(t)
 		t.Cleanup(func() { c.Close() })
@@ -202,7 +209,11 @@ func connLimits(t *testing.T, addr, request string) {
 	answered("two at once", answers)
 	io.WriteString(later, request+request[:len(request)-2])
 	answered("one and a half", second)
-	for what, r := range map[string]*bufio.Reader{"nothing": silent, "half a header": half, "one and a half": second} {
+	ended := map[string]*bufio.Reader{"half a header": half, "one and a half": second}
+	if speaks {
+		ended["nothing"] = silent
+	}
+	for what, r := range ended {
 		if _, err := r.ReadByte(); err != io.EOF {
 			t.Errorf("%s: got %v, want the end", what, err)
 		}

@@ -7,9 +7,10 @@ import (
 	"os"
 	"sync"
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"gatehouse/server/nowait"
 )
 
 // halfCloser is what net/http asks of a connection. More of a TCP connection's
@@ -25,14 +26,8 @@ type netConn interface {
 	syscall.Conn
 }
 
-// socket reads and writes with system calls that Go's scheduler does not track. They
-// never wait (MSG_DONTWAIT): if there is nothing to do, the poller waits as for any
-// connection.
-//
-// When the scheduler tracks a call that takes longer than some 20 µs, it starts or wakes
-// another thread for the other goroutines. On a core that is shared with the proxy, an
-// answer takes that long nearly always: the kernel lets the proxy run as soon as it has
-// something to read.
+// socket reads and writes with the calls of package nowait. If there is nothing to do, the
+// poller waits as for any connection.
 type socket struct {
 	halfCloser
 	raw     syscall.RawConn
@@ -80,12 +75,12 @@ func (h *half) do(b []byte, ready func(func(uintptr) bool) error) (int, error) {
 }
 
 func (h *half) receive(fd uintptr) bool {
-	n, errno := h.try(unix.SYS_RECVFROM, fd, unix.MSG_DONTWAIT)
+	n, err := nowait.Receive(fd, h.b)
 	switch {
-	case errno == unix.EAGAIN:
+	case err == unix.EAGAIN:
 		return false
-	case errno != 0:
-		h.err = &net.OpError{Op: h.op, Net: "socket", Err: os.NewSyscallError("recv", errno)}
+	case err != nil:
+		h.err = &net.OpError{Op: h.op, Net: "socket", Err: os.NewSyscallError("recv", err)}
 	case n == 0:
 		h.err = io.EOF
 	}
@@ -96,29 +91,15 @@ func (h *half) receive(fd uintptr) bool {
 // send writes all of it.
 func (h *half) send(fd uintptr) bool {
 	for len(h.b) > 0 {
-		n, errno := h.try(unix.SYS_SENDTO, fd, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
-		if errno == unix.EAGAIN {
+		n, err := nowait.Send(fd, h.b)
+		if err == unix.EAGAIN {
 			return false
 		}
-		if errno != 0 {
-			h.err = &net.OpError{Op: h.op, Net: "socket", Err: os.NewSyscallError("send", errno)}
+		if err != nil {
+			h.err = &net.OpError{Op: h.op, Net: "socket", Err: os.NewSyscallError("send", err)}
 			return true
 		}
 		h.b, h.n = h.b[n:], h.n+n
 	}
 	return true
-}
-
-// try does a system call, again if a signal came between.
-func (h *half) try(call, fd, flags uintptr) (n int, errno unix.Errno) {
-	for {
-		got, _, errno := unix.RawSyscall6(call, fd, uintptr(unsafe.Pointer(&h.b[0])), uintptr(len(h.b)), flags, 0, 0)
-		switch errno {
-		case 0:
-			return int(got), 0
-		case unix.EINTR:
-			continue
-		}
-		return 0, errno
-	}
 }

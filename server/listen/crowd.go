@@ -168,7 +168,7 @@ func (o *Connections) join(c *conn, g *crowd, line *place) bool {
 			return false
 		}
 		o.leave(victim)
-		victim.halfCloser.Close() // its goroutine finds it closed
+		victim.halfCloser.Close() // its goroutine, or its loop, goes on without it
 	}
 	g.n++
 	p := &place{crowd: g, line: line, conn: c}

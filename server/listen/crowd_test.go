@@ -2,12 +2,16 @@ package listen
 
 import (
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	"gatehouse/server/config"
@@ -143,4 +147,61 @@ func TestSocketClosedTwice(t *testing.T) {
 	path, _ := cfg.Socket()
 	c := must.Get(net.Dial("unix", path))(t)
 	c.Close()
+}
+
+// TestFlood: those who connect as fast as they can never have more files open than the limit
+// says, however the connections are served.
+func TestFlood(t *testing.T) {
+	const most, clients, held, flood = 20, 4, 10, 2000
+	for what, loops := range map[string]bool{"goroutines": false, "loops": true} {
+		t.Run(what, func(t *testing.T) {
+			o := connectionsOf(t, config.Limits{Connections: most, ConnectionsPerAddress: 1000}, "127.0.0.1")
+			l := must.Get(o.tcp("127.0.0.1:0", loops))(t)
+			web := o.Gate(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+			go web.Serve(l)
+			t.Cleanup(func() { web.Close() })
+			before := openFiles(t)
+			var wg sync.WaitGroup
+			for range clients {
+				wg.Go(func() {
+					var open []net.Conn
+					for range flood {
+						c, err := net.Dial("tcp", l.Addr().String())
+						if err != nil {
+							t.Error(err)
+							break
+						}
+						io.WriteString(c, "GET /api/verify HTTP/1.1\r\nHost: x\r\n\r\n")
+						if open = append(open, c); len(open) == held {
+							open[0].Close()
+							open = open[1:]
+						}
+					}
+					for _, c := range open {
+						c.Close()
+					}
+				})
+			}
+			ended := make(chan bool)
+			go func() { wg.Wait(); close(ended) }()
+			peak := 0
+			for done := false; !done; peak = max(peak, openFiles(t)-before) {
+				select {
+				case <-ended:
+					done = true
+				default:
+				}
+			}
+			// Each client has one more for a moment, and so has the server when it accepts; a loop has its epoll.
+			if most := most + clients*(held+1) + 2 + runtime.GOMAXPROCS(0); peak > most {
+				t.Errorf("%d files were open, want %d at most", peak, most)
+			}
+		})
+	}
+}
+
+// openFiles returns how many files are open, with the one that it needs.
+func openFiles(t *testing.T) int {
+	t.Helper()
+	return len(must.Get(os.ReadDir("/proc/self/fd"))(t))
 }

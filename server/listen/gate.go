@@ -16,7 +16,7 @@ import (
 func (o *Connections) GateListener(c config.Gate) (net.Listener, error) {
 	path, unix := c.Socket()
 	if !unix {
-		return o.TCP(c.Listen)
+		return o.tcp(c.Listen, true)
 	}
 	gid, err := c.Group()
 	if err != nil {
@@ -101,10 +101,15 @@ func (l *socketListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if c, err := l.open.conn(u); err == nil && l.open.enterProxy(c) {
+		c, err := l.open.conn(u, true)
+		if err != nil { // no more files
+			u.Close()
+			return nil, err
+		}
+		if l.open.enterProxy(c) {
 			return c, nil
 		}
-		u.Close()
+		c.Close()
 	}
 }
 

@@ -6,15 +6,15 @@
 //	TCP            accepts it
 //	Connections    counts it, in all and by network; closes one that waits if there is no room
 //	conn           moves its deadlines and looks for the next request with less work
-//	socket         reads and writes it by system calls that the scheduler does not track
+//	socket         reads and writes it by the calls of package nowait
 //	Certificate    speaks TLS on it, with the files as they are now; HTTP/1.1 only
-//	Port           has the gate's loop answer what proxies ask, until something else comes
+//	Port           has package gate answer what proxies ask, until something else comes
 //	HTTP           serves all other requests, within the time-outs
 //	Shutdown       ends it
 //
 // A connection of the metrics' own address goes from socket straight to HTTP. One of the
-// gate's own address, a TCP port or a unix socket, goes from socket straight to a
-// gate.Server. Both are in the clear.
+// gate's own address, a TCP port or a unix socket, goes from Connections straight to the loops
+// of a gate.Server. Both are in the clear.
 //
 // The unix socket for the administration ([Socket]) has no such bounds: only root, the
 // owner of the data directory and the members of [admin] groups ([Share]) can reach it.
@@ -59,7 +59,9 @@ const (
 var onlyHTTP1 = []string{"http/1.1"}
 
 // TCP takes a TCP port. Its connections are counted among the open ones.
-func (o *Connections) TCP(address string) (net.Listener, error) {
+func (o *Connections) TCP(address string) (net.Listener, error) { return o.tcp(address, false) }
+
+func (o *Connections) tcp(address string, loops bool) (net.Listener, error) {
 	tcp, err := net.Listen("tcp", address)
 	if bad, ok := errors.AsType[*net.OpError](err); ok { // it says "listen" and the address, too
 		err = bad.Err
@@ -67,7 +69,7 @@ func (o *Connections) TCP(address string) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", address, err)
 	}
-	return &listener{tcp.(*net.TCPListener), o}, nil
+	return &listener{tcp.(*net.TCPListener), o, loops}, nil
 }
 
 // TLS returns a listener that speaks TLS on the connections of another as long as there

@@ -11,13 +11,14 @@ import (
 
 // rotated verifies a secret of a token that was rotated. The first use of the
 // new secret ends the old one, durably, before the caller gets its answer.
-func (v *Verifier) rotated(b Bearer, from netip.Addr, use bool) error {
+func (v *Verifier) rotated(b Bearer, from netip.Addr, use bool, wait func()) error {
 	t := *b.Token
 	switch {
 	case b.Generation == t.Generation:
 		if !use {
 			return nil
 		}
+		wait()
 		return v.o.Retire(t.ID, t.Generation)
 	case t.Accepts(b.Generation, v.o.Now()):
 		return nil

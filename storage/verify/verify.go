@@ -43,9 +43,10 @@ func (b *Bearer) Limited() bool { return b.Ends || b.Token != nil && b.Token.Lim
 type Options struct {
 	Keys   *keys.Tokens
 	Owners *table.Owners
-	Find   func(keys.ID) (table.Entry, bool, error) // in the table
-	Read   func(keys.ID) (record.Token, error)      // from the index
-	Now    func() int64                             // ms
+	// Find finds a token in the table. It calls a function before it waits for the disk.
+	Find func(id keys.ID, wait func()) (table.Entry, bool, error)
+	Read func(keys.ID) (record.Token, error) // from the index
+	Now  func() int64                        // ms
 
 	// Retire durably ends the old secret after a rotation to a generation.
 	Retire func(id keys.ID, generation byte) error
@@ -70,24 +71,25 @@ func (v *Verifier) Forget(id keys.ID) { v.cache.drop(id) }
 // Verify checks the form, the CRC, the keyed part, the table, the owner, the generation and
 // the key's end, in this order. It reads the record only if the token is limited or rotated:
 // a limited one must allow the address, and the first use of a new secret ends the old one.
-// Verify also returns the token's entry in the table.
-func (v *Verifier) Verify(text string, from netip.Addr) (Bearer, table.Entry, error) {
-	return v.check(text, from, true)
+// Verify also returns the token's entry in the table. It calls wait before anything that may
+// wait for the disk.
+func (v *Verifier) Verify(text string, from netip.Addr, wait func()) (Bearer, table.Entry, error) {
+	return v.check(text, from, true, wait)
 }
 
 // Inspect is like Verify, but is no use of the token: it takes any address, and ends no
 // secret.
 func (v *Verifier) Inspect(text string) (Bearer, error) {
-	b, _, err := v.check(text, netip.Addr{}, false)
+	b, _, err := v.check(text, netip.Addr{}, false, func() {})
 	return b, err
 }
 
-func (v *Verifier) check(text string, from netip.Addr, use bool) (Bearer, table.Entry, error) {
+func (v *Verifier) check(text string, from netip.Addr, use bool, wait func()) (Bearer, table.Entry, error) {
 	id, generation, ok := v.o.Keys.Identify(text)
 	if !ok {
 		return Bearer{}, table.Entry{}, ErrRefused
 	}
-	e, ok, err := v.o.Find(id)
+	e, ok, err := v.o.Find(id, wait)
 	if err != nil {
 		return Bearer{}, table.Entry{}, err
 	}
@@ -110,25 +112,26 @@ func (v *Verifier) check(text string, from netip.Addr, use bool) (Bearer, table.
 	if e.Flags == 0 {
 		return b, e, nil
 	}
-	if b.Token, err = v.limited(id); err != nil {
+	if b.Token, err = v.limited(id, wait); err != nil {
 		return Bearer{}, table.Entry{}, err
 	}
 	if b.Token.Expired(v.o.Now()) || use && !b.Token.AllowsAddress(from) {
 		return Bearer{}, table.Entry{}, ErrRefused
 	}
 	if e.Flags&record.FlagRotated != 0 {
-		err = v.rotated(b, from, use)
+		err = v.rotated(b, from, use, wait)
 	}
 	return b, e, err
 }
 
 // limited returns the record of a limited token. Only the fields that limit the
 // token are up to date.
-func (v *Verifier) limited(id keys.ID) (*record.Token, error) {
+func (v *Verifier) limited(id keys.ID, wait func()) (*record.Token, error) {
 	t, version := v.cache.get(id)
 	if t != nil {
 		return t, nil
 	}
+	wait()
 	read, err := v.o.Read(id)
 	if err != nil {
 		return nil, err

@@ -28,6 +28,8 @@ type fixture struct {
 	read    int // records read
 	retired int // generations
 	stale   int // uses of ended secrets
+	waited  bool
+	sudden  int // waits for the disk that were not announced
 	broken  error
 }
 
@@ -38,18 +40,31 @@ func start() *fixture {
 	}
 	f.Verifier = verify.New(verify.Options{
 		Keys: f.tokens, Owners: f.table.Owners, Now: func() int64 { return f.now },
-		Find: func(id keys.ID) (table.Entry, bool, error) {
+		Find: func(id keys.ID, _ func()) (table.Entry, bool, error) {
 			e, ok, _ := f.table.Get(id)
 			return e, ok, nil
 		},
 		Read: func(id keys.ID) (record.Token, error) {
 			f.read++
+			f.disk()
 			return f.records[id], f.broken
 		},
-		Retire:   func(keys.ID, byte) error { f.retired++; return f.broken },
+		Retire:   func(keys.ID, byte) error { f.retired++; f.disk(); return f.broken },
 		EndedUse: func(keys.ID, string, netip.Addr) { f.stale++ },
 	})
 	return f
+}
+
+func (f *fixture) disk() {
+	if !f.waited {
+		f.sudden++
+	}
+}
+
+// verify verifies a use.
+func (f *fixture) verify(text string) (verify.Bearer, table.Entry, error) {
+	f.waited = false
+	return f.Verify(text, home, func() { f.waited = true })
 }
 
 // add adds a token of a user, and returns its text.
@@ -101,12 +116,15 @@ func TestInspect(t *testing.T) {
 			if c.text != nil {
 				text = c.text(text)
 			}
-			b, _, err := f.Verify(text, home)
+			b, _, err := f.verify(text)
 			if c.refuse && (!errors.Is(err, verify.ErrRefused) || b != verify.Bearer{}) || !c.refuse && (err != nil || b.UID != alice.UID || b.Owner != alice.ID || b.Limited() != (c.read > 0)) {
 				t.Errorf("got %+v, %v, want it refused: %t", b, err, c.refuse)
 			}
 			if f.read != c.read {
 				t.Errorf("%d records were read, want %d", f.read, c.read)
+			}
+			if f.sudden > 0 || f.waited != (c.read > 0) {
+				t.Errorf("a wait was announced: %t, and %d were not", f.waited, f.sudden)
 			}
 		})
 	}
@@ -119,9 +137,12 @@ func TestForget(t *testing.T) {
 	text := f.add(alice, record.Token{Scopes: []string{"x"}})
 	want := func(step string, reads int, scope string) {
 		t.Helper()
-		b, _, err := f.Verify(text, home)
+		b, _, err := f.verify(text)
 		if err != nil || f.read != reads || b.Token.Scopes[0] != scope {
 			t.Errorf("%s: got %+v, %v after %d reads, want %d", step, b, err, f.read, reads)
+		}
+		if f.sudden > 0 || f.waited != (step != "again") {
+			t.Errorf("%s: a wait was announced: %t, and %d were not", step, f.waited, f.sudden)
 		}
 	}
 	want("first", 1, "x")
@@ -134,7 +155,7 @@ func TestForget(t *testing.T) {
 	want("changed", 2, "y")
 	f.Forget(id)
 	f.broken = errBroke
-	if b, _, err := f.Verify(text, home); !errors.Is(err, errBroke) || errors.Is(err, verify.ErrRefused) {
+	if b, _, err := f.verify(text); !errors.Is(err, errBroke) || errors.Is(err, verify.ErrRefused) {
 		t.Errorf("a record that can't be read: got %+v, %v", b, err)
 	}
 	f.broken = nil
@@ -154,9 +175,13 @@ func TestRotated(t *testing.T) {
 	young := f.tokens.Secret(id, 1).Reveal()
 	want := func(step, text string, use bool, err error, retired, stale int) {
 		t.Helper()
+		f.waited = true // nobody is told by Inspect
 		_, got := f.Inspect(text)
 		if use {
-			_, _, got = f.Verify(text, home)
+			_, _, got = f.verify(text)
+		}
+		if f.sudden > 0 {
+			t.Errorf("%s: %d waits were not announced", step, f.sudden)
 		}
 		if !errors.Is(got, err) || f.retired != retired || f.stale != stale {
 			t.Errorf("%s: got %v, %d retired, %d stale, want %v, %d, %d", step, got, f.retired, f.stale, err, retired, stale)
