@@ -31,6 +31,7 @@ type binding struct {
 	writes  bool     // a file on this host: neither with --read-only
 	moves   bool     // only moves the cursor, or back
 	twin    string   // the command that does the same
+	undo    string   // the one that does the same for a user who is disabled
 	lists   string   // it is the one that lists what the screen does, and this after it; "-": nothing
 	tab     string   // the name of the screen that it leads to
 	do      func(*model) tea.Cmd
@@ -70,6 +71,9 @@ func (m *model) refusal(b binding) string {
 
 // twinOf returns the command that does the same as a binding does now.
 func (m *model) twinOf(b binding) string {
+	if u, ok := m.screen().user(); ok && b.undo != "" && u.State == api.StateDisabled {
+		return b.undo
+	}
 	r, ok := m.screen().(rows)
 	switch {
 	case !ok:
@@ -119,7 +123,7 @@ func rowKeys() []binding {
 		{keys: []string{"u"}, show: "u", short: "user", help: "open the user", on: onTokens | onReview | onToken | ofEvents, aims: true, twin: "gatehouse user show UID", do: userKey},
 		{keys: []string{"shift+tab"}, show: "shift+tab", help: "the question before", on: onReview | onAccounts | onNetworks, lists: "-",
 			do: func(m *model) tea.Cmd { return m.screen().(*review).another(-1) }},
-		{keys: []string{"l"}, show: "l", short: "lock", help: "lock the user: tokens and sessions stop; or unlock", on: ofUsers | onUser, aims: true, ofUser: true, changes: true, twin: "gatehouse user disable UID", do: disableKey},
+		{keys: []string{"l"}, show: "l", short: "lock", help: "lock the user: tokens and sessions stop; or unlock", on: ofUsers | onUser, aims: true, ofUser: true, changes: true, twin: "gatehouse user disable UID", undo: "gatehouse user enable UID", do: disableKey},
 		{keys: []string{"U"}, show: "U", help: "lift the delay of the user's logins after bad passwords", on: ofUsers | onUser, aims: true, ofUser: true, changes: true, twin: "gatehouse user unlock UID", do: liftDelayKey},
 		{keys: []string{"n"}, show: "n", short: "new", help: "make a local user, or a service account", on: onUsers, changes: true, twin: "gatehouse user add UID", do: newUserKey},
 		{keys: []string{"A"}, show: "A", short: "mark all", help: "mark all that match the screen and the filter", on: ofUsers, aims: true, all: true, twin: "gatehouse user list FILTER…", lists: "-", do: markAllKey},

@@ -160,17 +160,19 @@ func TestEveryActionHasACommand(t *testing.T) {
 		if b.changes && b.twin == "" {
 			t.Errorf("%s (%s) has no command", b.show, b.help)
 		}
-		if b.twin == "" {
-			continue
-		}
-		words := strings.Fields(b.twin)
-		c, rest, err := root.Find(words[1:])
-		if err != nil || c.HasSubCommands() {
-			t.Errorf("%s: there is no command %q", b.show, b.twin)
-			continue
-		}
-		if err := c.ParseFlags(rest); err != nil {
-			t.Errorf("%s: %q: %v", b.show, b.twin, err)
+		for _, twin := range []string{b.twin, b.undo} {
+			if twin == "" {
+				continue
+			}
+			words := strings.Fields(twin)
+			c, rest, err := root.Find(words[1:])
+			if err != nil || c.HasSubCommands() {
+				t.Errorf("%s: there is no command %q", b.show, twin)
+				continue
+			}
+			if err := c.ParseFlags(rest); err != nil {
+				t.Errorf("%s: %q: %v", b.show, twin, err)
+			}
 		}
 	}
 }

@@ -104,7 +104,11 @@ func (a *Admin) enableUser(w http.ResponseWriter, r *route.Request) error {
 }
 
 func (a *Admin) removeUser(w http.ResponseWriter, r *route.Request) error {
-	return reply.NoContent(w, a.store.RemoveUser(r.Actor(), r.PathValue("uid")))
+	if err := a.store.RemoveUser(r.Actor(), r.PathValue("uid")); err != nil {
+		return err
+	}
+	a.FirstLoginDone(r.PathValue("uid"))
+	return reply.NoContent(w, nil)
 }
 
 func (a *Admin) unlock(w http.ResponseWriter, r *route.Request) error {
