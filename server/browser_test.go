@@ -125,7 +125,8 @@ func TestBrowser(t *testing.T) {
 	c.press("Log out")
 	c.wantText("You are logged out.")
 	c.looksWell("logged out")
-	c.run(chromedp.NavigateBack(), chromedp.WaitVisible(`[name=password]`))
+	c.back()
+	c.run(chromedp.WaitVisible(`[name=password]`))
 }
 
 // TestBrowserOverHTTP is the same with and without JavaScript, over plain http to a name.
@@ -199,8 +200,7 @@ func TestBrowserOverHTTPS(t *testing.T) {
 	c.quiet("over https")
 	c.press("Log out")
 	for n := range 6 {
-		c.run(chromedp.Evaluate(fmt.Sprintf(`window.step = %d; history.back()`, n), nil)) // a page that comes back whole has another step
-		c.await(fmt.Sprintf(`window.step !== %d && document.readyState === "complete"`, n))
+		c.back()
 		seen := c.eval(`document.documentElement.outerHTML`)
 		for _, gone := range []string{secret[:40], other[:40], "laptop", alice} {
 			if strings.Contains(seen, gone) {

@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/page"
@@ -25,6 +27,8 @@ type chromium struct {
 	testing.TB
 	ctx context.Context
 	axe string // the source of axe-core
+
+	left int // counts the pages that were left
 
 	mu     sync.Mutex
 	faults []string
@@ -154,6 +158,10 @@ func (c *chromium) click(element string) chromedp.Action {
 		for {
 			var wrong string
 			err := chromedp.Evaluate(script, &wrong, withGesture).Do(ctx)
+			var answer *cdproto.Error
+			if errors.As(err, &answer) && answer.Message == "Inspected target navigated or closed" {
+				return nil // the browser left for another site before the script said that it clicked
+			}
 			if err != nil || wrong == "" {
 				return err
 			}
@@ -168,12 +176,30 @@ func (c *chromium) click(element string) chromedp.Action {
 
 // awaitPage takes actions that lead to another page, and waits for that page. It looks at
 // the page itself: the events of a navigation come in any order, and a missed event would
-// never come again.
+// never come again. A page that comes back whole has the mark of an earlier time.
 func (c *chromium) awaitPage(actions ...chromedp.Action) {
 	c.Helper()
-	c.run(chromedp.Evaluate(`window.before = true`, nil))
+	c.left++
+	c.run(chromedp.Evaluate(fmt.Sprintf(`window.left = %d`, c.left), nil))
 	c.run(actions...)
-	c.await(`!window.before && document.readyState === "complete"`)
+	c.await(fmt.Sprintf(`window.left !== %d && document.readyState === "complete"`, c.left))
+}
+
+// back goes back to the page before, and waits for it. It asks the browser: a script that
+// calls history.back may lose its answer, because the browser leaves the page without
+// waiting for the script to end.
+func (c *chromium) back() {
+	c.Helper()
+	c.awaitPage(chromedp.ActionFunc(func(ctx context.Context) error {
+		at, pages, err := page.GetNavigationHistory().Do(ctx)
+		if err != nil {
+			return err
+		}
+		if at < 1 {
+			return fmt.Errorf("there is no page before the first of %d", len(pages))
+		}
+		return page.NavigateToHistoryEntry(pages[at-1].ID).Do(ctx)
+	}))
 }
 
 // await waits until an expression is true, on this page or a later one.

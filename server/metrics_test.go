@@ -91,6 +91,10 @@ func TestMetrics(t *testing.T) {
 		if _, ok := after[name]; !ok {
 			t.Errorf("%s is missing", name)
 		}
+		for deadline := time.Now().Add(patience); strings.HasPrefix(name, "gatehouse_tokens{") && after[name]-before[name] != want && time.Now().Before(deadline); {
+			time.Sleep(10 * time.Millisecond) // a count that took long is not made at each scrape
+			after[name] = h.figures()[name]
+		}
 		if got := after[name] - before[name]; got != want {
 			t.Errorf("%s moved by %v, want %v", name, got, want)
 		}

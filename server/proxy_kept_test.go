@@ -107,7 +107,6 @@ func TestPreflights(t *testing.T) {
 			_, block, _ := strings.Cut(strings.Split(chapter, "```")[1+2*i], "\n")
 			h := newHouse(t, func(c *config.Config) { c.TrustedProxies = prefixes("127.0.0.1/32") })
 			gate := strings.TrimPrefix(h.serve(), "http://")
-			before := strings.Replace(before, "127.0.0.1:8080", gate, 1)
 			f := &front{h: h}
 			f.url, f.log = startProxy(t, i, program, gate, application(t), before, block+before)
 			token := h.token()

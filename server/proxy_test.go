@@ -217,17 +217,27 @@ func run(t *testing.T, dir, name string, args ...string) {
 }
 
 // startProxy runs a proxy until the test ends, and returns its URL and its log. changes
-// are pairs: text that the configuration must contain, and its replacement.
+// are pairs: text that the configuration in the manual must contain, and its replacement.
 func startProxy(t *testing.T, i int, program, gate, app string, changes ...string) (url string, log *storagetest.Log) {
 	t.Helper()
 	p, dir, addr := proxies[i], t.TempDir(), storagetest.FreePort(t)
-	site := p.site(addr).Replace(readFile(t, filepath.Join("..", "testdata", "proxy", p.file)))
-	for change := range slices.Chunk(append([]string{"127.0.0.1:8080", gate, "127.0.0.1:3000", app}, changes...), 2) {
-		if !strings.Contains(site, change[0]) {
-			t.Fatalf("%s does not contain %q", p.file, change[0])
+	site := readFile(t, filepath.Join("..", "testdata", "proxy", p.file))
+	contains := func(text string) {
+		t.Helper()
+		if !strings.Contains(site, text) {
+			t.Fatalf("%s does not contain %q", p.file, text)
 		}
+	}
+	for change := range slices.Chunk(changes, 2) {
+		contains(change[0])
 		site = strings.ReplaceAll(site, change[0], change[1])
 	}
+	// An address that is put in is not looked at again: 127.0.0.1:3000 is the beginning of
+	// 127.0.0.1:30001.
+	contains("127.0.0.1:8080")
+	contains("127.0.0.1:3000")
+	site = strings.NewReplacer("127.0.0.1:8080", gate, "127.0.0.1:3000", app).Replace(site)
+	site = p.site(addr).Replace(site)
 	conf := filepath.Join(dir, p.file)
 	must.Do(t, os.WriteFile(conf, []byte(p.around(site, dir)), 0o600))
 	if p.beside != "" {

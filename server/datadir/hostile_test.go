@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -99,8 +100,11 @@ func hostileLogouts(t *testing.T, file string) {
 		})
 	}
 	wg.Wait()
-	if n, asked := strange.Load(), len(s.Asked()); n > 0 || asked > 50 {
-		t.Errorf("of 2000 bad logout tokens, %d got another answer; the provider was asked %d times", n, asked)
+	asked := slices.DeleteFunc(s.Asked(), func(what string) bool {
+		return what == "POST /token" || what == "GET /userinfo" // about people, each second
+	})
+	if n := strange.Load(); n > 0 || len(asked) > 50 {
+		t.Errorf("of 2000 bad logout tokens, %d got another answer; the provider was asked %d times", n, len(asked))
 	}
 	if !g.works(token) {
 		t.Error("ada is stopped")

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -146,13 +147,16 @@ func (b *bench) startProxy(ctx context.Context, c contender) (*process, error) {
 	}
 }
 
-// freePort returns an address of this host that nobody listens at.
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+// freePort returns an address of this host that nobody listens at. Its port is below those
+// that the kernel assigns by itself, of which one may be another program's a moment later.
+func freePort() (addr string, err error) {
+	for range 100 {
+		var l net.Listener
+		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(22_000))); err == nil {
+			return l.Addr().String(), l.Close()
+		}
 	}
-	return l.Addr().String(), l.Close()
+	return "", err
 }
 
 // fronts starts a proxy in front of each of the contenders, and one that asks nobody for

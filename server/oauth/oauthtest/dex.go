@@ -35,9 +35,10 @@ type Dex struct {
 // logout tokens go to logout, unless it is empty.
 func StartDex(t testing.TB, callback, logout string) *Dex {
 	t.Helper()
+	program := buildDex(t) // which takes long: the port is chosen after it
 	listen := storagetest.FreePort(t)
 	d := &Dex{
-		TB: t, Issuer: "http://" + listen, program: buildDex(t), jars: map[string]http.CookieJar{},
+		TB: t, Issuer: "http://" + listen, program: program, jars: map[string]http.CookieJar{},
 		args: []string{"-listen", listen, "-callback", callback, "-logout", logout},
 	}
 	d.log = d.program + ".log"
