@@ -129,6 +129,9 @@ func (c *Child) Behind(_ None, behind *bool) error {
 	return nil
 }
 
+// Opened waits until the index is open.
+func (c *Child) Opened(_ None, _ *None) error { return c.s.Opening().Await() }
+
 // Checkpoint makes a checkpoint.
 func (c *Child) Checkpoint(_ None, _ *None) error {
 	return c.s.Checkpoint(context.Background())

@@ -83,7 +83,7 @@ func TestDiskFillsDuringCompactions(t *testing.T) {
 			c = startChild(t, dir)
 			// The store answers before its index is open, and the opening needs the room
 			// that it has made for its writes.
-			if err := c.call("List", owner, new([]Listed)); err != nil {
+			if err := c.call("Opened", None{}, new(None)); err != nil {
 				c.dead(err)
 			}
 			flushed(t, dir)

@@ -284,7 +284,7 @@ func TestPagesMeanwhile(t *testing.T) {
 		})
 	}
 	gone := map[storage.ID]bool{}
-	for n := range rounds(120) {
+	for n := range rounds(60) { // each length of a page in each order
 		f := storage.TokenFilter{Order: storage.Order(n % 2), Reverse: n%4 < 2, Limit: 7 + n%30}
 		seen := map[storage.ID]int{}
 		for _, id := range c.paged(f) {
