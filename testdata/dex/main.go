@@ -12,6 +12,8 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/dexidp/dex/server"
@@ -95,7 +97,18 @@ func serve(listen, callback, logout string, log *slog.Logger) error {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 		}
 	})
-	return http.Serve(l, mux)
+	stopped, cancel := signal.NotifyContext(ctx, syscall.SIGTERM)
+	defer cancel()
+	h := &http.Server{Handler: mux}
+	ended := make(chan error, 1)
+	go func() {
+		<-stopped.Done()
+		ended <- h.Shutdown(ctx) // after the answers to what was asked
+	}()
+	if err := h.Serve(l); err != http.ErrServerClosed {
+		return err
+	}
+	return <-ended
 }
 
 // loose is Dex's store in memory, except that it holds no lock while it changes a refresh

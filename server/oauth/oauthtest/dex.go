@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -27,6 +28,7 @@ type Dex struct {
 	program string
 	args    []string
 	process *os.Process
+	ended   chan error                // of the process
 	log     string                    // the file with what it says
 	jars    map[string]http.CookieJar // of people's browsers, by mail
 }
@@ -72,8 +74,8 @@ func (d *Dex) Start() {
 	cmd := exec.Command(d.program, d.args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	must.Do(d, cmd.Start())
-	d.process = cmd.Process
 	ended := make(chan error, 1)
+	d.process, d.ended = cmd.Process, ended
 	go func() { ended <- cmd.Wait() }()
 	d.Cleanup(func() {
 		cmd.Process.Kill()
@@ -94,10 +96,20 @@ func (d *Dex) Start() {
 	}
 }
 
-// Signal sends Dex a signal: SIGSTOP makes it hang, SIGCONT goes on, SIGKILL ends it.
+// Signal sends Dex a signal: SIGSTOP makes it hang, SIGCONT goes on.
 func (d *Dex) Signal(s os.Signal) {
 	d.Helper()
 	must.Do(d, d.process.Signal(s))
+}
+
+// Stop ends Dex after it has answered what it was asked. A refresh token whose answer is
+// lost could not be used again.
+func (d *Dex) Stop() {
+	d.Helper()
+	d.Signal(syscall.SIGTERM)
+	err := <-d.ended
+	d.ended <- err // for the end of the test
+	must.Do(d, err)
 }
 
 // LogOut logs a person out at Dex, in the browser of the last LogIn.
